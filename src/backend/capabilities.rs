@@ -1,0 +1,58 @@
+//! What a transport can do on this platform: told to users before they choose one.
+
+/// What a transport can do here. The README's table is tested against these values.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Capabilities {
+    /// The name before the colon of an endpoint, and in `transport = "…"`.
+    pub scheme: &'static str,
+    /// Why this platform lacks the transport, and what to use instead; `None` where it works.
+    pub unsupported: Option<&'static str>,
+    /// How the other side is known.
+    pub peer_identity: PeerIdentity,
+    /// How the end of a peer shows.
+    pub end_of_peer: EndOfPeer,
+    /// The largest piece the transport moves at once; `None` for a stream, which has none.
+    pub chunk_len_max: Option<u32>,
+    /// How many peers the system's stock limits allow; `None` if only descriptors bound it.
+    pub peers_stock_max: Option<u32>,
+}
+
+impl Capabilities {
+    /// A stream that works here, names no peer and shows its end: the other values are set on it.
+    #[must_use]
+    pub fn stream(scheme: &'static str) -> Self {
+        Self {
+            scheme,
+            unsupported: None,
+            peer_identity: PeerIdentity::Nobody,
+            end_of_peer: EndOfPeer::AtOnce,
+            chunk_len_max: None,
+            peers_stock_max: None,
+        }
+    }
+}
+
+/// How a transport knows who is at the other end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PeerIdentity {
+    /// The kernel names the user, group and process.
+    UserAndProcess,
+    /// The kernel names the user and group.
+    User,
+    /// The peer has proven to know the key.
+    Key,
+    /// Not at all.
+    Nobody,
+}
+
+/// How the end of a peer shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum EndOfPeer {
+    /// The transport tells at once.
+    AtOnce,
+    /// Only the session's ping finds out.
+    ByPing,
+}
