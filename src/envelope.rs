@@ -1,0 +1,198 @@
+//! What stands in a frame: a head that says what it is, then the body. All of postcard is here.
+//!
+//! The layout is described byte by byte in `docs/wire.md`, and held by `tests/wire_format.rs`.
+
+use postcard::ser_flavors::Flavor;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::close::CloseReason;
+use crate::decode::{Budget, Guarded};
+
+/// What a frame is. The order is the wire format: append, never change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Head {
+    /// The first frame of a client; the body is a [`Hello`](crate::hello::Hello).
+    Hello,
+    /// The first frame of a server; the body is its `Hello`.
+    Welcome,
+    /// In place of a welcome, with the server's `Hello`: no session will come of this.
+    Refuse {
+        /// The code of the [`CloseReason`].
+        code: u32,
+    },
+    /// A one-way message of the client.
+    Event,
+    /// A message of the client that wants an answer.
+    Request {
+        /// The client's number for it, of no open call.
+        id: u64,
+        /// After so many milliseconds nobody waits for the answer any more.
+        timeout_ms: u64,
+    },
+    /// The answer to a request.
+    Reply {
+        /// The number of the request.
+        id: u64,
+    },
+    /// A request that will not be answered.
+    Failed {
+        /// The number of the request.
+        id: u64,
+        /// Why.
+        failure: Failure,
+    },
+    /// Nobody waits for the answer any more.
+    Cancel {
+        /// The number of the request.
+        id: u64,
+    },
+    /// A one-way message of the server.
+    Push,
+    /// Asks for a [`Head::Pong`].
+    Ping {
+        /// To tell pings apart.
+        id: u64,
+    },
+    /// Answers a [`Head::Ping`].
+    Pong {
+        /// The number of the ping.
+        id: u64,
+    },
+    /// Asks for a [`Head::Ack`] with the same number once everything before it is handled.
+    Sync {
+        /// The client's number for it, of no open call.
+        id: u64,
+    },
+    /// How many events of this session the server has handled.
+    Ack {
+        /// The number of the sync; 0 if this was not asked for.
+        id: u64,
+        /// All events since the hello.
+        events: u64,
+    },
+    /// The server wants to end the session: the client says goodbye when it can.
+    Drain,
+    /// The last message of this side. It still listens.
+    Goodbye,
+    /// Both sides have said goodbye, and this one has heard it: the link can go.
+    Farewell,
+    /// The sender closes the link without waiting.
+    Abort {
+        /// The code of the [`CloseReason`].
+        code: u32,
+    },
+}
+
+/// Why a server does not answer a request. The order is the wire format: append, never change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Failure {
+    /// The handler let go of its responder without an answer.
+    Unanswered,
+    /// The client had as many open calls as the server allows.
+    TooManyCalls,
+    /// The answer was longer than a frame may be, or could not be encoded at all.
+    ReplyUnencodable,
+}
+
+/// Why a message could not be encoded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EncodeError {
+    /// Longer than a frame may be.
+    TooLong {
+        /// The bound.
+        max: u32,
+    },
+    /// The message's own `Serialize` refused.
+    Refused(postcard::Error),
+}
+
+/// Appends a frame's payload to `bytes`.
+///
+/// # Errors
+/// See [`EncodeError`]; `bytes` may then end in a part of the payload.
+pub fn encode<T: Serialize + ?Sized>(
+    bytes: &mut Vec<u8>,
+    head: &Head,
+    body: &T,
+    payload_len_max: u32,
+) -> Result<(), EncodeError> {
+    let max = usize::try_from(payload_len_max).unwrap_or(usize::MAX);
+    let len_max = bytes.len().saturating_add(max);
+    let mut serializer = postcard::Serializer {
+        output: Bounded { bytes, len_max },
+    };
+    head.serialize(&mut serializer)
+        .and_then(|()| body.serialize(&mut serializer))
+        .map_err(|error| match error {
+            postcard::Error::SerializeBufferFull => EncodeError::TooLong {
+                max: payload_len_max,
+            },
+            other => EncodeError::Refused(other),
+        })
+}
+
+/// Splits a payload into its head and its body.
+///
+/// # Errors
+/// The head is none of this version.
+pub fn decode_head(payload: &[u8]) -> Result<(Head, &[u8]), CloseReason> {
+    postcard::take_from_bytes(payload).map_err(|_| CloseReason::Malformed("an unknown head"))
+}
+
+/// Decodes a whole body, within bounds that follow from its length.
+///
+/// # Errors
+/// It is not a `T`, or longer than one.
+pub fn decode_body<T: DeserializeOwned>(body: &[u8]) -> Result<T, CloseReason> {
+    let (value, rest) = decode_prefix(body)?;
+    if rest.is_empty() {
+        Ok(value)
+    } else {
+        let what = format!("{} bytes behind the message", rest.len());
+        Err(CloseReason::Undecodable(what))
+    }
+}
+
+/// Decodes a `T` at the front of a body that later versions may have appended to.
+///
+/// # Errors
+/// It does not start with a `T`.
+pub fn decode_prefix<T: DeserializeOwned>(body: &[u8]) -> Result<(T, &[u8]), CloseReason> {
+    let mut deserializer = postcard::Deserializer::from_bytes(body);
+    let budget = Budget::for_len(body.len());
+    let undecodable = |error: postcard::Error| CloseReason::Undecodable(error.to_string());
+    let value = T::deserialize(Guarded::new(&mut deserializer, &budget)).map_err(undecodable)?;
+    Ok((value, deserializer.finalize().map_err(undecodable)?))
+}
+
+/// Appends to a vector, up to a length.
+struct Bounded<'a> {
+    bytes: &'a mut Vec<u8>,
+    len_max: usize,
+}
+
+impl Flavor for Bounded<'_> {
+    type Output = ();
+
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        if self.bytes.len() >= self.len_max {
+            return Err(postcard::Error::SerializeBufferFull);
+        }
+        self.bytes.push(byte);
+        Ok(())
+    }
+
+    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        if bytes.len() > self.len_max - self.bytes.len() {
+            return Err(postcard::Error::SerializeBufferFull);
+        }
+        self.bytes.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<()> {
+        Ok(())
+    }
+}

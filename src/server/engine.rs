@@ -1,0 +1,665 @@
+//! The server's loop without its poll: readiness in, system calls out.
+//!
+//! ```text
+//!   handle_event   notes who is ready
+//!   turn           accepts; visits everyone who is ready once; looks at timers and at requests of
+//!                  other threads
+//!   deadline       when the next turn is due without an event
+//! ```
+//!
+//! Fairness: a visit reads a bounded number of bytes; who has more is visited again in the next
+//! round, behind everybody else. The loop owns all sessions: locks are held for single system
+//! calls only, never while the application's code runs.
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mio::{Interest, Registry, Token};
+
+use crate::backend::Link;
+use crate::close::CloseReason;
+use crate::counters::LiveServerCounters;
+use crate::envelope::{self, Failure, Head};
+use crate::hello::Hello;
+use crate::inbox::Inbox;
+use crate::limits::Limits;
+use crate::outbox::Lane;
+use crate::protocol::Protocol;
+use crate::server::control::{Command, Control};
+use crate::server::handler::Handler;
+use crate::server::listening::{Accepted, Listening};
+use crate::server::peer::{Peer, PeerKey, PeerShared};
+use crate::server::responder::Responder;
+use crate::session::{Incoming, Role, Session};
+use crate::timers::Timers;
+use crate::wire::{Read, Wire};
+
+/// What one visit may read before it is the others' turn.
+const VISIT_LEN_MAX: usize = 256 * 1024;
+
+/// Accepted in one turn before it is the others' turn.
+const ACCEPTS_MAX: usize = 64;
+
+/// What the loop alone knows of a peer.
+struct Entry {
+    shared: Arc<PeerShared>,
+    session: Session,
+    inbox: Inbox,
+    /// It is in the list of those to visit.
+    ready: bool,
+    /// `Handler::connected` was called.
+    connected: bool,
+    /// The soonest timer that is set for it.
+    timer_at: Instant,
+    /// The connection is over for us; the peer is still to read why.
+    refused: Option<CloseReason>,
+}
+
+pub(crate) struct Engine<P: Protocol, H: Handler<P>> {
+    handler: H,
+    limits: Limits,
+    hello: Hello,
+    registry: Registry,
+    first_token: usize,
+    listeners: Vec<Listening>,
+    /// How many tokens belong to listeners, also once those are closed.
+    listener_count: usize,
+    entries: Vec<Option<Entry>>,
+    free: Vec<usize>,
+    next_key: u64,
+    /// Those that have not said hello, oldest first, with those that since have or are gone.
+    greeting: VecDeque<(usize, PeerKey)>,
+    greeting_count: usize,
+    ready: VecDeque<usize>,
+    timers: Timers,
+    /// The buffer for reading, lent to whoever is visited.
+    lent: Vec<u8>,
+    partials_len: usize,
+    control: Arc<Control>,
+    counters: Arc<LiveServerCounters>,
+    /// Set once the server is asked to stop: until then peers may finish.
+    stop_at: Option<Instant>,
+    protocol: std::marker::PhantomData<fn() -> P>,
+    wanted: Vec<usize>,
+}
+
+impl<P: Protocol, H: Handler<P>> Engine<P, H> {
+    pub(crate) fn new(
+        handler: H,
+        limits: Limits,
+        registry: Registry,
+        first_token: usize,
+        listeners: Vec<Listening>,
+        control: Arc<Control>,
+    ) -> std::io::Result<Self> {
+        let hello = Hello::new(P::NAME, P::VERSION, &limits, crate::epoch::fresh());
+        let counters = Arc::clone(&control.counters);
+        let mut engine = Self {
+            handler,
+            limits,
+            hello,
+            registry,
+            first_token,
+            listener_count: listeners.len(),
+            listeners,
+            entries: Vec::new(),
+            free: Vec::new(),
+            next_key: 1,
+            greeting: VecDeque::new(),
+            greeting_count: 0,
+            ready: VecDeque::new(),
+            timers: Timers::default(),
+            lent: Vec::new(),
+            partials_len: 0,
+            control,
+            counters,
+            stop_at: None,
+            protocol: std::marker::PhantomData,
+            wanted: Vec::new(),
+        };
+        for (index, listening) in engine.listeners.iter_mut().enumerate() {
+            engine.registry.register(
+                &mut listening.listener,
+                Token(first_token + index),
+                Interest::READABLE,
+            )?;
+        }
+        Ok(engine)
+    }
+
+    /// Takes note that the source of this token is ready. Tokens of others are ignored.
+    pub(crate) fn handle_event(&mut self, token: Token) {
+        let Some(index) = token.0.checked_sub(self.first_token) else {
+            return;
+        };
+        if let Some(listening) = self.listeners.get_mut(index) {
+            listening.ready = true;
+        } else if let Some(index) = index.checked_sub(self.listener_count) {
+            self.mark_ready(index);
+        }
+    }
+
+    /// Does everything that can be done now, once around. See [`deadline`](Engine::deadline).
+    pub(crate) fn turn(&mut self, now: Instant) {
+        self.obey(now);
+        self.accept(now);
+        for _ in 0..self.ready.len() {
+            let Some(index) = self.ready.pop_front() else {
+                break;
+            };
+            self.visit(index, now);
+        }
+        while let Some(index) = self.timers.pop_due(now) {
+            self.handle_timer(index, now);
+        }
+    }
+
+    /// When the next turn is due, if no event comes before.
+    pub(crate) fn deadline(&self, now: Instant) -> Option<Instant> {
+        if !self.ready.is_empty() || self.listeners.iter().any(|l| l.is_due(now)) {
+            return Some(now);
+        }
+        let retries = self.listeners.iter().filter_map(|l| l.retry_at);
+        self.timers
+            .next()
+            .into_iter()
+            .chain(retries)
+            .chain(self.stop_at)
+            .min()
+    }
+
+    /// Whether the server was asked to stop and has.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stop_at.is_some() && self.peer_count() == 0
+    }
+
+    fn peer_count(&self) -> usize {
+        self.entries.len() - self.free.len()
+    }
+
+    fn mark_ready(&mut self, index: usize) {
+        if let Some(Some(entry)) = self.entries.get_mut(index) {
+            if !std::mem::replace(&mut entry.ready, true) {
+                self.ready.push_back(index);
+            }
+        }
+    }
+
+    // ---- what other threads ask for ----
+
+    fn obey(&mut self, now: Instant) {
+        let mut wanted = std::mem::take(&mut self.wanted);
+        self.control.attention.take(&mut wanted);
+        for index in wanted.drain(..) {
+            self.mark_ready(index);
+        }
+        self.wanted = wanted;
+        if let Some(Command::Stop { deadline }) = self.control.command() {
+            self.begin_stop(deadline, now);
+        }
+        if self.stop_at.is_some_and(|at| now >= at) {
+            for index in 0..self.entries.len() {
+                self.close(index, CloseReason::ClosedHere, now);
+            }
+        }
+    }
+
+    fn begin_stop(&mut self, deadline: Instant, now: Instant) {
+        if let Some(at) = &mut self.stop_at {
+            *at = deadline.min(*at);
+            return;
+        }
+        self.stop_at = Some(deadline);
+        for mut listening in self.listeners.drain(..) {
+            deregister(&self.registry, &mut listening.listener);
+        }
+        for index in 0..self.entries.len() {
+            let Some(entry) = &mut self.entries[index] else {
+                continue;
+            };
+            if entry.session.is_open() {
+                entry
+                    .session
+                    .drain(&mut entry.shared.outgoing().wire.outbox);
+                self.mark_ready(index);
+            } else {
+                self.close(index, CloseReason::ShuttingDown, now);
+            }
+        }
+    }
+
+    // ---- accepting ----
+
+    fn accept(&mut self, now: Instant) {
+        for index in 0..self.listeners.len() {
+            for _ in 0..ACCEPTS_MAX {
+                if !self.listeners[index].is_due(now) {
+                    break;
+                }
+                match self.listeners[index].accept(now) {
+                    Accepted::Link(link) => self.admit(link, index, now),
+                    Accepted::Nobody => {}
+                    Accepted::Refused(error) => {
+                        self.counters.refused.one();
+                        log::info!("{}: {error}", self.listeners[index].endpoint);
+                    }
+                    Accepted::Failed { error, first } => {
+                        self.counters.accept_failures.one();
+                        if first {
+                            let endpoint = &self.listeners[index].endpoint;
+                            log::warn!("{endpoint}: can't accept for now: {error}");
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn admit(&mut self, mut link: Box<dyn Link>, listener: usize, now: Instant) {
+        self.counters.accepted.one();
+        let peers_max = self.limits.peers_max;
+        if u32::try_from(self.peer_count()).is_ok_and(|count| count >= peers_max) {
+            let reason = CloseReason::Crowded { max: peers_max };
+            self.turn_away(link, &reason, now);
+            return;
+        }
+        let index = self.free.last().copied().unwrap_or(self.entries.len());
+        let token = Token(self.first_token + self.listener_count + index);
+        let interests = Interest::READABLE | Interest::WRITABLE;
+        if let Err(error) = self.registry.register(&mut link, token, interests) {
+            self.counters
+                .closed
+                .count(&CloseReason::LinkFailed(Arc::new(error)));
+            return;
+        }
+        let limits = &self.limits;
+        let mut wire = Wire::new(limits.outbox_len_max, limits.frame_len_max, now);
+        let session = Session::new(
+            Role::Server,
+            self.hello.clone(),
+            limits.clone(),
+            &mut wire.outbox,
+            now,
+        );
+        wire.attach(link, now);
+        let key = PeerKey(self.next_key);
+        self.next_key += 1;
+        let timer_at = session.deadline(&wire.writing);
+        let entry = Entry {
+            shared: Arc::new(PeerShared::new(
+                key,
+                index,
+                Arc::clone(&self.listeners[listener].endpoint),
+                wire,
+                Arc::clone(&self.counters),
+                Arc::clone(&self.control.attention),
+            )),
+            session,
+            inbox: Inbox::default(),
+            ready: false,
+            connected: false,
+            timer_at,
+            refused: None,
+        };
+        if self.free.pop().is_none() {
+            self.entries.push(Some(entry));
+        } else {
+            self.entries[index] = Some(entry);
+        }
+        self.timers.push(timer_at, index);
+        self.greeting.push_back((index, key));
+        self.greeting_count += 1;
+        self.mark_ready(index);
+        self.shed_strangers(now);
+    }
+
+    /// Says the reason to a link that gets no session, as far as it takes it at once.
+    fn turn_away(&self, link: Box<dyn Link>, reason: &CloseReason, now: Instant) {
+        let mut wire = Wire::new(self.limits.outbox_len_max, self.limits.frame_len_max, now);
+        let mut session = Session::new(
+            Role::Server,
+            self.hello.clone(),
+            self.limits.clone(),
+            &mut wire.outbox,
+            now,
+        );
+        wire.attach(link, now);
+        session.close(reason, &mut wire.outbox);
+        self.counters.closed.count(reason);
+        if let Err(error) = wire.flush(now) {
+            log::debug!("a peer that was turned away did not hear why: {error}");
+        }
+    }
+
+    /// Closes the oldest of those that have not said hello, while there are too many.
+    fn shed_strangers(&mut self, now: Instant) {
+        let max = self.limits.handshakes_max;
+        while let Some(&(index, key)) = self.greeting.front() {
+            let stranger = self.entries[index]
+                .as_ref()
+                .is_some_and(|entry| entry.shared.key() == key && !entry.session.is_open());
+            let crowded = u32::try_from(self.greeting_count).is_ok_and(|count| count > max);
+            if stranger && !crowded {
+                break;
+            }
+            self.greeting.pop_front();
+            if stranger {
+                self.close(index, CloseReason::HandshakesCrowded { max }, now);
+            }
+        }
+    }
+
+    // ---- one peer ----
+
+    /// Reads what has come, handles it, and writes what is to be said.
+    fn visit(&mut self, index: usize, now: Instant) {
+        let Some(mut entry) = self.entries.get_mut(index).and_then(Option::take) else {
+            return;
+        };
+        entry.ready = false;
+        let result = self.exchange(&mut entry, now);
+        let again = matches!(result, Ok(More::Yes));
+        let timer_at = entry.timer_at;
+        self.entries[index] = Some(entry);
+        match result {
+            Ok(_) => {
+                self.set_timer(index, timer_at);
+                if again {
+                    self.mark_ready(index);
+                }
+            }
+            Err(reason) => self.close(index, reason, now),
+        }
+    }
+
+    fn exchange(&mut self, entry: &mut Entry, now: Instant) -> Result<More, CloseReason> {
+        let was_partial = entry.inbox.partial_len();
+        entry.inbox.lend(&mut self.lent);
+        let received = self.receive(entry, now);
+        entry.inbox.give_back(&mut self.lent);
+        self.partials_len = self.partials_len - was_partial + entry.inbox.partial_len();
+        let more = received?;
+        if self.partials_len > self.limits.partial_len_max {
+            let max = self.limits.partial_len_max;
+            return Err(CloseReason::PartialsFull { max });
+        }
+        self.finish_visit(entry, more, now)
+    }
+
+    fn receive(&mut self, entry: &mut Entry, now: Instant) -> Result<More, CloseReason> {
+        let mut left = VISIT_LEN_MAX;
+        loop {
+            let read = {
+                let mut outgoing = entry.shared.outgoing();
+                if let Some(reason) = outgoing.doomed.take() {
+                    return Err(reason);
+                }
+                outgoing.corked = true;
+                outgoing.paused = outgoing.is_choked(self.limits.outbox_len_max);
+                if outgoing.paused {
+                    return Ok(More::No);
+                }
+                outgoing.wire.recv(entry.inbox.room())
+            };
+            match read {
+                Ok(Read::Bytes(len)) => {
+                    entry.inbox.filled(len);
+                    left = left.saturating_sub(len);
+                    self.handle_frames(entry, now)?;
+                    entry.session.heard(entry.inbox.partial_len(), now);
+                    if left == 0 {
+                        return Ok(More::Yes);
+                    }
+                }
+                Ok(Read::Blocked) => return Ok(More::No),
+                Ok(Read::End) => return Err(entry.session.at_link_end()),
+                Err(error) => return Err(CloseReason::LinkFailed(Arc::new(error))),
+            }
+        }
+    }
+
+    fn handle_frames(&mut self, entry: &mut Entry, now: Instant) -> Result<(), CloseReason> {
+        let Entry {
+            shared,
+            session,
+            inbox,
+            connected,
+            ..
+        } = entry;
+        let peer = Peer::of(Arc::clone(shared));
+        while let Some(payload) = inbox.next_payload(session.frame_len_max())? {
+            match session.receive(payload)? {
+                Incoming::Event(body) => {
+                    let event = envelope::decode_body(body)?;
+                    self.counters.events.one();
+                    guard(&self.counters, || self.handler.event(&peer, event))?;
+                }
+                Incoming::Request { id, timeout, body } => {
+                    let request = envelope::decode_body(body)?;
+                    let deadline = now + timeout.min(TIMEOUT_MAX);
+                    if let Some(responder) = self.take_call(shared, id, deadline)? {
+                        guard(&self.counters, || {
+                            self.handler.request(&peer, request, responder);
+                        })?;
+                    }
+                }
+                Incoming::Cancel { id } => {
+                    if shared.outgoing().calls.remove(&id) {
+                        self.counters.cancelled.one();
+                    }
+                }
+                Incoming::Sync { id } => {
+                    let ack = session.acknowledgement(id);
+                    let appended = shared.outgoing().wire.append(Lane::Bulk, ack, &());
+                    let max = self.limits.outbox_len_max;
+                    appended.map_err(|_| CloseReason::OutboxFull { max })?;
+                }
+                Incoming::Opened => {
+                    self.open(shared, session);
+                    *connected = true;
+                    guard(&self.counters, || self.handler.connected(&peer))?;
+                }
+                Incoming::Goodbye => shared.outgoing().ending = true,
+                Incoming::Nothing
+                | Incoming::Reply { .. }
+                | Incoming::Failed { .. }
+                | Incoming::Push(_)
+                | Incoming::Acknowledged { .. }
+                | Incoming::Draining => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The client is greeted back, and known to other threads from now on.
+    fn open(&mut self, shared: &Arc<PeerShared>, session: &mut Session) {
+        self.counters.opened.one();
+        self.greeting_count -= 1;
+        let mut outgoing = shared.outgoing();
+        let theirs = session.peer().expect("an open session knows its peer");
+        let wire = &mut outgoing.wire;
+        wire.frame_len_max = theirs.frame_len_max().min(self.limits.frame_len_max);
+        let identity = wire.link().map(|link| link.peer()).unwrap_or_default();
+        shared.greet(identity, theirs.epoch());
+        session.welcome(&mut wire.outbox);
+        wire.outbox.open();
+        if self.stop_at.is_some() {
+            session.drain(&mut wire.outbox);
+        }
+        drop(outgoing);
+        self.control.add_peer(Arc::clone(shared));
+    }
+
+    /// Enters a request into the calls of the peer, or fails it.
+    fn take_call(
+        &self,
+        shared: &Arc<PeerShared>,
+        id: u64,
+        deadline: Instant,
+    ) -> Result<Option<Responder<P>>, CloseReason> {
+        let mut outgoing = shared.outgoing();
+        let count = u32::try_from(outgoing.calls.len()).unwrap_or(u32::MAX);
+        if count >= self.limits.calls_max {
+            let head = Head::Failed {
+                id,
+                failure: Failure::TooManyCalls,
+            };
+            let max = self.limits.outbox_len_max;
+            let appended = outgoing.wire.append(Lane::Bulk, head, &());
+            appended.map_err(|_| CloseReason::OutboxFull { max })?;
+            self.counters.failed.one();
+            return Ok(None);
+        }
+        if !outgoing.calls.insert(id) {
+            return Err(CloseReason::Malformed("the number of an open call again"));
+        }
+        self.counters.requests.one();
+        Ok(Some(Responder::new(Arc::clone(shared), id, deadline)))
+    }
+
+    /// Says what the session has to say, writes, and looks whether the session is over.
+    fn finish_visit(
+        &mut self,
+        entry: &mut Entry,
+        more: More,
+        now: Instant,
+    ) -> Result<More, CloseReason> {
+        let mut outgoing = entry.shared.outgoing();
+        outgoing.corked = false;
+        if let Some(reason) = outgoing.doomed.take() {
+            return Err(reason);
+        }
+        if outgoing.ending && outgoing.calls.is_empty() && !entry.session.said_goodbye() {
+            entry.session.say_goodbye(&mut outgoing.wire.outbox, now);
+        }
+        // Twice: what was written may let the farewell follow.
+        for _ in 0..2 {
+            entry.session.answer(&mut outgoing.wire.outbox);
+            let flushed = outgoing.wire.flush(now);
+            flushed.map_err(|error| CloseReason::LinkFailed(Arc::new(error)))?;
+        }
+        if entry.session.is_over(&mut outgoing.wire.outbox) {
+            return Err(CloseReason::Finished);
+        }
+        // Choked and now relieved: what came meanwhile has had its edge already.
+        let relieved = outgoing.paused && !outgoing.is_choked(self.limits.outbox_len_max);
+        entry.timer_at = entry
+            .timer_at
+            .min(entry.session.deadline(&outgoing.wire.writing));
+        Ok(if relieved { More::Yes } else { more })
+    }
+
+    // ---- time ----
+
+    fn set_timer(&mut self, index: usize, before: Instant) {
+        if let Some(Some(entry)) = self.entries.get(index) {
+            if entry.timer_at < before {
+                self.timers.push(entry.timer_at, index);
+            }
+        }
+    }
+
+    fn handle_timer(&mut self, index: usize, now: Instant) {
+        let Some(Some(entry)) = self.entries.get_mut(index) else {
+            return;
+        };
+        if entry.timer_at > now {
+            return;
+        }
+        // What has come but was not yet read counts as a sign of life.
+        if entry.ready {
+            entry.timer_at = now + VISIT_DELAY_MAX;
+            self.timers.push(entry.timer_at, index);
+            return;
+        }
+        let shared = Arc::clone(&entry.shared);
+        let mut outgoing = shared.outgoing();
+        let writing = outgoing.wire.writing;
+        let wire = &mut outgoing.wire;
+        let timeout = entry
+            .session
+            .handle_timeout(&mut wire.outbox, &writing, now);
+        wire.outbox.shrink();
+        entry.timer_at = entry.session.deadline(&writing);
+        let timer_at = entry.timer_at;
+        drop(outgoing);
+        match timeout {
+            Ok(()) => self.timers.push(timer_at, index),
+            Err(reason) => self.close(index, reason, now),
+        }
+    }
+
+    // ---- the end of a peer ----
+
+    fn close(&mut self, index: usize, reason: CloseReason, now: Instant) {
+        let Some(entry) = self.entries.get_mut(index).and_then(Option::as_mut) else {
+            return;
+        };
+        let shared = Arc::clone(&entry.shared);
+        let mut outgoing = shared.outgoing();
+        let stays = entry.session.close(&reason, &mut outgoing.wire.outbox);
+        let flushed = outgoing.wire.flush(now);
+        if stays && flushed.is_ok() {
+            // The refusal is on its way: the link goes when the peer lets go of it.
+            entry.refused = Some(reason);
+            return;
+        }
+        let link = outgoing.wire.detach();
+        outgoing.calls.clear();
+        outgoing.corked = false;
+        let reason = entry.refused.take().unwrap_or(reason);
+        outgoing.ended = Some(reason.clone());
+        drop(outgoing);
+        if let Some(mut link) = link {
+            deregister(&self.registry, &mut link);
+        }
+        let entry = self.entries[index].take().expect("it was there above");
+        self.free.push(index);
+        self.partials_len -= entry.inbox.partial_len();
+        if !entry.session.is_open() {
+            self.greeting_count -= 1;
+        }
+        self.counters.closed.count(&reason);
+        self.control.remove_peer(entry.shared.key());
+        // A descriptor is free again.
+        for listening in &mut self.listeners {
+            listening.retry_at = None;
+        }
+        if entry.connected {
+            let peer = Peer::of(entry.shared);
+            // The peer is gone already: there is nothing more to close.
+            let _: Result<(), CloseReason> =
+                guard(&self.counters, || self.handler.disconnected(&peer, &reason));
+        }
+    }
+}
+
+/// Whether a visit left something to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum More {
+    Yes,
+    No,
+}
+
+/// The time that a peer which waits for its visit is granted before its timer is looked at again.
+const VISIT_DELAY_MAX: Duration = Duration::from_millis(1);
+
+/// The longest that a call's deadline is taken to lie ahead.
+const TIMEOUT_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// Runs the application's code. The handler is the application's own to keep whole.
+fn guard(counters: &LiveServerCounters, code: impl FnOnce()) -> Result<(), CloseReason> {
+    catch_unwind(AssertUnwindSafe(code)).map_err(|_| {
+        counters.handler_panics.one();
+        CloseReason::HandlerPanicked
+    })
+}
+
+fn deregister(registry: &Registry, source: &mut impl mio::event::Source) {
+    // A source that can't be deregistered is dropped next, which deregisters it as well.
+    if let Err(error) = registry.deregister(source) {
+        log::debug!("deregistering failed: {error}");
+    }
+}

@@ -1,0 +1,122 @@
+//! The server: takes the messages of many clients on any number of endpoints.
+//!
+//! ```text
+//!   builder    where to listen, within which limits
+//!   engine     the loop: all sessions, on one thread; calls the application's Handler
+//!   listening  accepts, and tries again when it can't
+//!   peer       one client, as any thread can talk to it
+//!   responder  the duty to answer one request
+//!   handle     the server, as any thread can talk to it
+//!   embedded   the loop in a poll of the application's own
+//! ```
+
+mod attention;
+mod builder;
+mod control;
+mod embedded;
+mod engine;
+mod handle;
+mod handler;
+mod listening;
+mod peer;
+mod responder;
+
+use std::io;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::endpoint::Endpoint;
+use crate::event_loop::EventLoop;
+use crate::protocol::Protocol;
+
+pub use builder::{BindError, ServerBuilder};
+pub use embedded::EmbeddedServer;
+pub use handle::{Broadcast, ServerHandle, ServerThread};
+pub use handler::Handler;
+pub use peer::{Peer, PeerKey, PushError, ReplyError};
+pub use responder::Responder;
+
+use engine::Engine;
+
+/// A server that is bound and not yet running.
+///
+/// From [`Server::builder`]. It listens from the moment it is bound: clients that come before it
+/// runs wait. Dropping it gives its names back.
+#[must_use = "a server that does not run answers nobody"]
+pub struct Server<P: Protocol, H: Handler<P>> {
+    event_loop: EventLoop,
+    engine: Engine<P, H>,
+    handle: ServerHandle<P>,
+    endpoints: Vec<Endpoint>,
+}
+
+impl<P: Protocol> Server<P, Unset> {
+    /// Starts to describe a server.
+    pub fn builder() -> ServerBuilder<P> {
+        ServerBuilder::new()
+    }
+}
+
+/// Stands for the handler of a server that has none yet: it has no values.
+#[derive(Debug)]
+pub enum Unset {}
+
+impl<P: Protocol> Handler<P> for Unset {
+    fn event(&mut self, _: &Peer<P>, _: P::Event) {
+        match *self {}
+    }
+
+    fn request(&mut self, _: &Peer<P>, _: P::Request, _: Responder<P>) {
+        match *self {}
+    }
+}
+
+impl<P: Protocol, H: Handler<P>> Server<P, H> {
+    /// Where the server listens, as it turned out: with the port that the system chose, say.
+    #[must_use]
+    pub fn endpoints(&self) -> &[Endpoint] {
+        &self.endpoints
+    }
+
+    /// To talk to the server from other threads, and to stop it.
+    #[must_use]
+    pub fn handle(&self) -> ServerHandle<P> {
+        self.handle.clone()
+    }
+
+    /// Serves on this thread until a handle shuts it down.
+    ///
+    /// # Errors
+    /// The system's poll failed. That is a bug or the end of the system's memory.
+    pub fn run(mut self) -> io::Result<()> {
+        let stopped = self.handle.stopped_guard();
+        while !self.engine.is_stopped() {
+            let deadline = self.engine.deadline(Instant::now());
+            let engine = &mut self.engine;
+            self.event_loop
+                .wait(deadline, |token| engine.handle_event(token))?;
+            engine.turn(Instant::now());
+        }
+        drop(self.engine);
+        drop(stopped);
+        Ok(())
+    }
+
+    /// Serves on a thread of its own until the returned value is dropped or shut down.
+    ///
+    /// # Errors
+    /// The system gives no thread.
+    pub fn spawn(self) -> io::Result<ServerThread<P>>
+    where
+        P: Protocol,
+    {
+        let handle = self.handle();
+        let endpoints = self.endpoints.clone();
+        let builder = thread::Builder::new().name("wayside-server".to_owned());
+        let thread = builder.spawn(move || self.run())?;
+        Ok(ServerThread::new(handle, endpoints, thread))
+    }
+}
+
+/// How long a dropped [`ServerThread`] lets its peers finish.
+const DROP_TIMEOUT: Duration = Duration::from_secs(1);

@@ -1,0 +1,364 @@
+//! One client, as any thread of the server's process can talk to it.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::io;
+use std::marker::PhantomData;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Instant;
+
+use serde::Serialize;
+
+use crate::close::CloseReason;
+use crate::counters::LiveServerCounters;
+use crate::envelope::{EncodeError, Failure, Head};
+use crate::identity::PeerId;
+use crate::outbox::{Lane, Refusal};
+use crate::protocol::Protocol;
+use crate::server::attention::Attention;
+use crate::sync::lock;
+use crate::wire::Wire;
+
+/// The number of a peer: no other peer of the same server ever has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PeerKey(pub(crate) u64);
+
+impl fmt::Display for PeerKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "#{}", self.0)
+    }
+}
+
+/// A client of a server: cheap to clone, usable from any thread, also after the client has gone.
+pub struct Peer<P> {
+    pub(crate) shared: Arc<PeerShared>,
+    protocol: PhantomData<fn() -> P>,
+}
+
+/// The part of a peer that the loop shares with other threads.
+pub(crate) struct PeerShared {
+    key: PeerKey,
+    /// Where the loop keeps it.
+    pub(crate) index: usize,
+    /// The endpoint that it came in by.
+    transport: Arc<str>,
+    greeted: OnceLock<Greeted>,
+    outgoing: Mutex<Outgoing>,
+    pub(crate) counters: Arc<LiveServerCounters>,
+    attention: Arc<Attention>,
+}
+
+/// What is known of a peer once it has said hello.
+struct Greeted {
+    identity: PeerId,
+    epoch: u128,
+}
+
+/// What a thread needs to write to a peer. The loop holds the lock for single system calls only.
+pub(crate) struct Outgoing {
+    pub(crate) wire: Wire,
+    /// The calls that the peer waits for.
+    pub(crate) calls: HashSet<u64>,
+    /// The loop is about to write anyway: others only append.
+    pub(crate) corked: bool,
+    /// The loop does not read from the peer until it has read what it was sent.
+    pub(crate) paused: bool,
+    /// The loop wants to hear when the last call was answered.
+    pub(crate) ending: bool,
+    /// The loop is asked to close the peer, or a write has failed.
+    pub(crate) doomed: Option<CloseReason>,
+    /// Set once the loop has let go of the peer.
+    pub(crate) ended: Option<CloseReason>,
+}
+
+impl Outgoing {
+    /// Whether the peer has so much to read that it is not listened to for now.
+    pub(crate) fn is_choked(&self, len_max: usize) -> bool {
+        self.wire.outbox.queued_len() >= len_max / 2
+    }
+}
+
+impl<P> Clone for Peer<P> {
+    fn clone(&self) -> Self {
+        Self::of(Arc::clone(&self.shared))
+    }
+}
+
+impl<P> fmt::Debug for Peer<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Peer({} by {})", self.key(), self.transport())
+    }
+}
+
+impl<P> Peer<P> {
+    pub(crate) fn of(shared: Arc<PeerShared>) -> Self {
+        Self {
+            shared,
+            protocol: PhantomData,
+        }
+    }
+
+    /// The number of this connection.
+    #[must_use]
+    pub fn key(&self) -> PeerKey {
+        self.shared.key
+    }
+
+    /// What the system vouches for about the client.
+    #[must_use]
+    pub fn identity(&self) -> &PeerId {
+        static UNKNOWN: OnceLock<PeerId> = OnceLock::new();
+        match self.shared.greeted.get() {
+            Some(greeted) => &greeted.identity,
+            None => UNKNOWN.get_or_init(PeerId::default),
+        }
+    }
+
+    /// The run of the client's process: the same for all its connections, another after a restart
+    /// or a fork.
+    #[must_use]
+    pub fn epoch(&self) -> u128 {
+        self.shared.greeted.get().map_or(0, |greeted| greeted.epoch)
+    }
+
+    /// The endpoint that the client came in by.
+    #[must_use]
+    pub fn transport(&self) -> &str {
+        &self.shared.transport
+    }
+
+    /// Closes the connection at once. What was on its way is in doubt.
+    pub fn close(&self) {
+        self.shared.doom(CloseReason::ClosedHere);
+    }
+}
+
+impl<P: Protocol> Peer<P> {
+    /// Sends a message to the client, behind everything that waits for it. Never blocks.
+    ///
+    /// # Errors
+    /// See [`PushError`]. The message was not sent.
+    pub fn push(&self, message: &P::Push) -> Result<(), PushError> {
+        self.shared.push(Lane::Bulk, message)
+    }
+
+    /// Sends a message to the client that overtakes everything that waits for it and is not urgent.
+    ///
+    /// # Errors
+    /// See [`PushError`]. The message was not sent.
+    pub fn push_urgent(&self, message: &P::Push) -> Result<(), PushError> {
+        self.shared.push(Lane::Urgent, message)
+    }
+}
+
+impl PeerShared {
+    pub(crate) fn new(
+        key: PeerKey,
+        index: usize,
+        transport: Arc<str>,
+        wire: Wire,
+        counters: Arc<LiveServerCounters>,
+        attention: Arc<Attention>,
+    ) -> Self {
+        Self {
+            key,
+            index,
+            transport,
+            greeted: OnceLock::new(),
+            outgoing: Mutex::new(Outgoing {
+                wire,
+                calls: HashSet::new(),
+                corked: false,
+                paused: false,
+                ending: false,
+                doomed: None,
+                ended: None,
+            }),
+            counters,
+            attention,
+        }
+    }
+
+    pub(crate) fn key(&self) -> PeerKey {
+        self.key
+    }
+
+    pub(crate) fn outgoing(&self) -> std::sync::MutexGuard<'_, Outgoing> {
+        lock(&self.outgoing)
+    }
+
+    pub(crate) fn greet(&self, identity: PeerId, epoch: u128) {
+        // A session opens once, so the cell is empty.
+        let _: Result<(), Greeted> = self.greeted.set(Greeted { identity, epoch });
+    }
+
+    pub(crate) fn push<T: Serialize>(&self, lane: Lane, message: &T) -> Result<(), PushError> {
+        let mut outgoing = self.outgoing();
+        if let Some(reason) = outgoing.gone() {
+            return Err(PushError::Gone(reason));
+        }
+        match outgoing.wire.append(lane, Head::Push, message) {
+            Ok(()) => {
+                self.counters.pushes.one();
+                self.written(outgoing);
+                Ok(())
+            }
+            Err(Refusal::Full { len, max }) => {
+                self.counters.pushes_full.one();
+                Err(PushError::Full { len, max })
+            }
+            Err(Refusal::Encode(EncodeError::TooLong { max })) => Err(PushError::TooLong { max }),
+            Err(Refusal::Encode(EncodeError::Refused(error))) => {
+                Err(PushError::Unencodable(error.to_string()))
+            }
+        }
+    }
+
+    /// Ends the call with a reply or a failure. False if nobody waits for it any more.
+    pub(crate) fn answer<T: Serialize>(
+        &self,
+        id: u64,
+        answer: Result<&T, Failure>,
+    ) -> Result<(), ReplyError> {
+        let mut outgoing = self.outgoing();
+        if let Some(reason) = outgoing.gone() {
+            self.counters.replies_unwanted.one();
+            return Err(ReplyError::Gone(reason));
+        }
+        if !outgoing.calls.remove(&id) {
+            self.counters.replies_unwanted.one();
+            return Err(ReplyError::Cancelled);
+        }
+        let wire = &mut outgoing.wire;
+        let (appended, count) = match answer {
+            Ok(reply) => (
+                wire.append(Lane::Bulk, Head::Reply { id }, reply),
+                &self.counters.replies,
+            ),
+            Err(failure) => (
+                wire.append(Lane::Bulk, Head::Failed { id, failure }, &()),
+                &self.counters.failed,
+            ),
+        };
+        let result = match appended {
+            Ok(()) => {
+                count.one();
+                Ok(())
+            }
+            Err(Refusal::Full { max, .. }) => {
+                // A call must end one way or the other: with no room to say how, the connection
+                // goes, and the client knows that the call may have run.
+                let reason = CloseReason::OutboxFull { max };
+                outgoing.doomed.get_or_insert(reason.clone());
+                self.attention.call(self.index);
+                return Err(ReplyError::Gone(reason));
+            }
+            Err(Refusal::Encode(error)) => {
+                let head = Head::Failed {
+                    id,
+                    failure: Failure::ReplyUnencodable,
+                };
+                // Without room for even that, the stall timeout closes the peer.
+                if wire.append(Lane::Bulk, head, &()).is_ok() {
+                    self.counters.failed.one();
+                }
+                Err(match error {
+                    EncodeError::TooLong { max } => ReplyError::TooLong { max },
+                    EncodeError::Refused(error) => ReplyError::Unencodable(error.to_string()),
+                })
+            }
+        };
+        if outgoing.ending && outgoing.calls.is_empty() {
+            self.attention.call(self.index);
+        }
+        self.written(outgoing);
+        result
+    }
+
+    /// Whether the call still waits for its answer.
+    pub(crate) fn waits_for(&self, id: u64) -> bool {
+        self.outgoing().calls.contains(&id)
+    }
+
+    /// Asks the loop to close the peer.
+    pub(crate) fn doom(&self, reason: CloseReason) {
+        let mut outgoing = self.outgoing();
+        if outgoing.ended.is_none() {
+            outgoing.doomed.get_or_insert(reason);
+            self.attention.call(self.index);
+        }
+    }
+
+    /// Something was appended: writes it at once, unless the loop is about to.
+    fn written(&self, mut outgoing: std::sync::MutexGuard<'_, Outgoing>) {
+        if outgoing.corked || outgoing.wire.writing.blocked_since.is_some() {
+            return;
+        }
+        let flushed = outgoing.wire.flush(Instant::now());
+        self.after_flush(&mut outgoing, flushed);
+    }
+
+    /// Tells the loop what a write by another thread means to it.
+    fn after_flush(&self, outgoing: &mut Outgoing, flushed: io::Result<()>) {
+        if let Err(error) = flushed {
+            let reason = CloseReason::LinkFailed(Arc::new(error));
+            outgoing.doomed.get_or_insert(reason);
+        } else if outgoing.wire.writing.blocked_since.is_none() && !outgoing.paused {
+            return;
+        }
+        self.attention.call(self.index);
+    }
+}
+
+impl Outgoing {
+    fn gone(&self) -> Option<CloseReason> {
+        self.ended.as_ref().or(self.doomed.as_ref()).cloned()
+    }
+}
+
+/// Why a message was not sent to a client.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum PushError {
+    /// The client has gone.
+    #[error("the client has gone: {0}")]
+    Gone(CloseReason),
+    /// The client reads more slowly than it is written to.
+    #[error("{len} bytes wait for the client, outbox_len_max is {max}: it reads too slowly")]
+    Full {
+        /// What waits.
+        len: usize,
+        /// [`Limits::outbox_len_max`](crate::Limits::outbox_len_max).
+        max: usize,
+    },
+    /// The message is longer than both sides take.
+    #[error("the message is longer than frame_len_max, which is {max} bytes between these two")]
+    TooLong {
+        /// The lesser of both sides' limits.
+        max: u32,
+    },
+    /// The message's own `Serialize` refused.
+    #[error("the message can't be encoded: {0}")]
+    Unencodable(String),
+}
+
+/// Why an answer was not sent.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReplyError {
+    /// The client has gone.
+    #[error("the client has gone: {0}")]
+    Gone(CloseReason),
+    /// The client has stopped waiting.
+    #[error("the client does not wait for the answer any more")]
+    Cancelled,
+    /// The answer is longer than both sides take; the client was told so.
+    #[error("the answer is longer than frame_len_max, which is {max} bytes between these two")]
+    TooLong {
+        /// The lesser of both sides' limits.
+        max: u32,
+    },
+    /// The answer's own `Serialize` refused; the client was told so.
+    #[error("the answer can't be encoded: {0}")]
+    Unencodable(String),
+}
