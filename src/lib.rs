@@ -1,6 +1,7 @@
 //! wayside connects the processes of one host.
 
 pub mod backend;
+mod client;
 mod close;
 mod counters;
 mod decode;
@@ -8,6 +9,7 @@ mod endpoint;
 mod envelope;
 mod epoch;
 mod event_loop;
+mod fork;
 mod frame;
 mod hello;
 mod identity;
@@ -22,6 +24,10 @@ mod timers;
 mod transport;
 mod wire;
 
+pub use client::{
+    CallError, Client, ClientBuilder, ClientState, CloseError, ConnectError, ConnectFailures,
+    EmbeddedClient, NotConnected, Pending, SendError,
+};
 pub use close::{CloseReason, ProtocolId};
 pub use counters::{ClientCounters, Closed, ServerCounters};
 pub use endpoint::{Endpoint, EndpointError};

@@ -147,8 +147,10 @@ impl Outbox {
         self.urgent.len() + self.bulk.len()
     }
 
-    /// Ends the session: forgets `control` and whatever was begun, keeps of the whole frames those
-    /// that `keep` wants (it is given the payload), closes the gate and lifts the seal.
+    /// Ends the session: of the frames that were not written whole keeps those that `keep` wants
+    /// (it is given the payload), forgets `control`, closes the gate and lifts the seal.
+    ///
+    /// A frame that was begun counts as not written: the peer can't have made anything of it.
     pub fn reset(&mut self, mut keep: impl FnMut(&[u8]) -> bool) {
         self.control.retain_unwritten(&mut |_: &[u8]| false);
         self.urgent.retain_unwritten(&mut keep);
@@ -262,8 +264,10 @@ impl Buffer {
         self.start
     }
 
+    /// Keeps the frames that were not written whole, as far as they are wanted.
     fn retain_unwritten(&mut self, keep: &mut impl FnMut(&[u8]) -> bool) {
-        let mut at = self.frame_in_progress_end();
+        self.frame_in_progress_end();
+        let mut at = self.boundary;
         let mut kept = Vec::new();
         while at < self.bytes.len() {
             let end = at + frame::own_len(&self.bytes[at..]);

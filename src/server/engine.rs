@@ -629,9 +629,8 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
         }
         if entry.connected {
             let peer = Peer::of(entry.shared);
-            // The peer is gone already: there is nothing more to close.
-            let _: Result<(), CloseReason> =
-                guard(&self.counters, || self.handler.disconnected(&peer, &reason));
+            // The peer is gone already: after a panic there is nothing more to close.
+            guard(&self.counters, || self.handler.disconnected(&peer, &reason)).ok();
         }
     }
 }

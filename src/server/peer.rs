@@ -188,8 +188,8 @@ impl PeerShared {
     }
 
     pub(crate) fn greet(&self, identity: PeerId, epoch: u128) {
-        // A session opens once, so the cell is empty.
-        let _: Result<(), Greeted> = self.greeted.set(Greeted { identity, epoch });
+        // A session opens once: the cell is empty.
+        self.greeted.set(Greeted { identity, epoch }).ok();
     }
 
     pub(crate) fn push<T: Serialize>(&self, lane: Lane, message: &T) -> Result<(), PushError> {

@@ -1,0 +1,127 @@
+//! Where a client connects, within which limits, and what it does with pushes.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mio::{Registry, Token};
+
+use crate::client::Client;
+use crate::client::bell::Bell;
+use crate::client::driver::Driver;
+use crate::client::embedded::EmbeddedClient;
+use crate::client::error::ConnectError;
+use crate::client::running::{OnPush, Recipe, Running};
+use crate::client::shared::Shared;
+use crate::limits::Limits;
+use crate::protocol::{NAME_LEN_MAX, Protocol};
+use crate::transport::Transport;
+
+/// Describes a client. From [`Client::builder`].
+#[must_use = "nothing is connected before `connect` or `start`"]
+pub struct ClientBuilder<P: Protocol> {
+    transports: Vec<Transport>,
+    limits: Limits,
+    on_push: Option<OnPush<P>>,
+}
+
+impl<P: Protocol> ClientBuilder<P> {
+    pub(crate) fn new() -> Self {
+        Self {
+            transports: Vec::new(),
+            limits: Limits::default(),
+            on_push: None,
+        }
+    }
+
+    /// Connects here, if the endpoints that were named before can't be reached.
+    pub fn transport(mut self, transport: Transport) -> Self {
+        self.transports.push(transport);
+        self
+    }
+
+    /// Takes these bounds instead of the default ones.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Calls `callback` with each push, on a thread of its own, one after the other.
+    ///
+    /// A panic in it is counted and concerns nothing else.
+    pub fn on_push(mut self, callback: impl Fn(P::Push) + Send + Sync + 'static) -> Self {
+        self.on_push = Some(Arc::new(callback));
+        self
+    }
+
+    /// Makes the client and blocks until it is connected, at most for `timeout`.
+    ///
+    /// A server that starts a moment later is waited for. One that speaks another protocol is an
+    /// error at once.
+    ///
+    /// # Errors
+    /// See [`ConnectError`].
+    pub fn connect(self, timeout: Duration) -> Result<Client<P>, ConnectError> {
+        let client = self.start()?;
+        client.wait_connected(timeout)?;
+        Ok(client)
+    }
+
+    /// Makes the client, which connects in the background: for programs that have to run with or
+    /// without the server.
+    ///
+    /// # Errors
+    /// See [`ConnectError`]: nothing that has to do with a server.
+    pub fn start(self) -> Result<Client<P>, ConnectError> {
+        let running = Running::start(self.recipe()?)?;
+        Ok(Client {
+            running: Arc::new(running),
+        })
+    }
+
+    /// Makes a client that is driven by a poll of the caller's own, under the one token. `wake` is
+    /// called by other threads and has to end the poll, which a [`mio::Waker`] of the caller's
+    /// does.
+    ///
+    /// # Errors
+    /// See [`ConnectError`]: nothing that has to do with a server.
+    pub fn embed(
+        self,
+        registry: &Registry,
+        token: Token,
+        wake: impl Fn() + Send + Sync + 'static,
+    ) -> Result<EmbeddedClient<P>, ConnectError> {
+        let recipe = self.recipe()?;
+        let registry = registry.try_clone().map_err(ConnectError::Poll)?;
+        let bell = Arc::new(Bell::new(Box::new(wake)).always_polling());
+        let shared = Arc::new(Shared::new(recipe.limits.clone(), bell));
+        let transports = recipe.transports.clone();
+        let driver = Driver::new(
+            Arc::clone(&shared),
+            registry,
+            token,
+            transports,
+            Instant::now(),
+        );
+        let running = Running::new(shared, None, recipe);
+        running.start_callbacks()?;
+        let client = Client {
+            running: Arc::new(running),
+        };
+        Ok(EmbeddedClient::new(driver, client))
+    }
+
+    fn recipe(self) -> Result<Arc<Recipe<P>>, ConnectError> {
+        self.limits.check()?;
+        if P::NAME.is_empty() || P::NAME.len() > NAME_LEN_MAX {
+            return Err(ConnectError::ProtocolName(P::NAME));
+        }
+        if self.transports.is_empty() {
+            return Err(ConnectError::NoEndpoint);
+        }
+        Ok(Arc::new(Recipe {
+            transports: self.transports,
+            limits: self.limits,
+            on_push: self.on_push,
+        }))
+    }
+}

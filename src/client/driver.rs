@@ -1,0 +1,476 @@
+//! The client's side of the loop: connects, reads, writes and keeps time for one connection.
+//!
+//! A driver belongs to one thread at a time: to whoever has the duty, or to the application's own
+//! loop. It never blocks.
+
+use std::io::ErrorKind;
+use std::sync::Arc;
+use std::time::Instant;
+
+use mio::{Interest, Registry, Token};
+
+use crate::client::backoff::Backoff;
+use crate::client::calls::{Answer, CallId};
+use crate::client::error::{CallError, CloseError, ConnectFailures, NotConnected};
+use crate::client::shared::{Outgoing, Shared, Status};
+use crate::close::CloseReason;
+use crate::envelope::{self, Head};
+use crate::hello::Hello;
+use crate::inbox::Inbox;
+use crate::protocol::Protocol;
+use crate::session::{Incoming, Role, Session};
+use crate::transport::Transport;
+use crate::wire::Read;
+
+/// What one turn may read before it is the turn of writing and of whoever waits.
+const TURN_LEN_MAX: usize = 1 << 20;
+
+pub(crate) struct Driver<P: Protocol> {
+    shared: Arc<Shared<P>>,
+    registry: Registry,
+    token: Token,
+    transports: Vec<Transport>,
+    hello: Hello,
+    session: Option<Session>,
+    inbox: Inbox,
+    lent: Vec<u8>,
+    /// The transport that is or was tried last.
+    current: usize,
+    /// What came of those that were tried before in this round.
+    failures: ConnectFailures,
+    /// When to try the next one; `None` while there is a session.
+    retry_at: Option<Instant>,
+    opened_at: Option<Instant>,
+    backoff: Backoff,
+    /// The last turn has left something to read.
+    more: bool,
+    closed: bool,
+}
+
+impl<P: Protocol> Driver<P> {
+    pub(crate) fn new(
+        shared: Arc<Shared<P>>,
+        registry: Registry,
+        token: Token,
+        transports: Vec<Transport>,
+        now: Instant,
+    ) -> Self {
+        let epoch = crate::epoch::fresh();
+        let limits = &shared.limits;
+        // The lower half of a random number is random.
+        let seed = u64::try_from(epoch & u128::from(u64::MAX)).expect("64 bits are left");
+        Self {
+            hello: Hello::new(P::NAME, P::VERSION, limits, epoch),
+            backoff: Backoff::new(limits.reconnect_delay_min, limits.reconnect_delay_max, seed),
+            shared,
+            registry,
+            token,
+            transports,
+            session: None,
+            inbox: Inbox::default(),
+            lent: Vec::new(),
+            current: 0,
+            failures: ConnectFailures::default(),
+            retry_at: Some(now),
+            opened_at: None,
+            more: false,
+            closed: false,
+        }
+    }
+
+    pub(crate) fn token(&self) -> Token {
+        self.token
+    }
+
+    /// Whether the client is closed: there is nothing left to drive.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    /// Does everything that can be done now.
+    pub(crate) fn turn(&mut self, now: Instant) {
+        if self.closed {
+            return;
+        }
+        if let Err(reason) = self.obey(now) {
+            self.lose(reason, now);
+        }
+        // A round of attempts that fail at once needs no turn for each.
+        for _ in 0..self.transports.len() {
+            if self.retry_at.is_some_and(|at| now >= at) {
+                self.attempt(now);
+            }
+        }
+        if self.session.is_some() {
+            if let Err(reason) = self.exchange(now) {
+                self.lose(reason, now);
+            }
+        }
+        self.expire(now);
+        self.close_if_done(now);
+    }
+
+    /// When the next turn is due, if no event comes before.
+    pub(crate) fn deadline(&self, now: Instant) -> Option<Instant> {
+        if self.closed {
+            return None;
+        }
+        if self.more {
+            return Some(now);
+        }
+        let mut outgoing = self.shared.outgoing();
+        let session = self
+            .session
+            .as_ref()
+            .map(|session| session.deadline(&outgoing.wire.writing));
+        let closing = outgoing.closing.map(|closing| closing.deadline);
+        let call = outgoing.calls.earliest_deadline();
+        let deadline = [session, closing, call, self.retry_at]
+            .into_iter()
+            .flatten()
+            .min();
+        outgoing.sleeps_until = deadline;
+        deadline
+    }
+
+    // ---- connecting ----
+
+    fn attempt(&mut self, now: Instant) {
+        self.retry_at = None;
+        self.shared.counters.attempts.one();
+        let transport = &self.transports[self.current];
+        let connected = transport
+            .backend
+            .connect(&transport.address)
+            .and_then(|mut link| {
+                let interests = Interest::READABLE | Interest::WRITABLE;
+                self.registry.register(&mut link, self.token, interests)?;
+                Ok(link)
+            });
+        match connected {
+            Ok(link) => {
+                let mut outgoing = self.shared.outgoing();
+                let wire = &mut outgoing.wire;
+                self.inbox.clear();
+                self.session = Some(Session::new(
+                    Role::Client,
+                    self.hello.clone(),
+                    self.shared.limits.clone(),
+                    &mut wire.outbox,
+                    now,
+                ));
+                wire.attach(link, now);
+            }
+            Err(error) => {
+                let error = if error.kind() == ErrorKind::WouldBlock {
+                    std::io::Error::new(error.kind(), "the server is too busy to accept")
+                } else {
+                    error
+                };
+                self.lose(CloseReason::LinkFailed(Arc::new(error)), now);
+            }
+        }
+    }
+
+    fn opened(&mut self, now: Instant) {
+        let Some(session) = &self.session else {
+            return;
+        };
+        self.opened_at = Some(now);
+        self.failures = ConnectFailures::default();
+        self.shared.counters.opened.one();
+        let theirs = session.peer().expect("an open session knows its peer");
+        let mut outgoing = self.shared.outgoing();
+        let frame_len_max = theirs.frame_len_max().min(self.shared.limits.frame_len_max);
+        // What was encoded for a server that takes more.
+        if frame_len_max < outgoing.wire.frame_len_max {
+            let len_max = usize::try_from(frame_len_max).unwrap_or(usize::MAX);
+            let mut kept = 0;
+            outgoing.wire.outbox.reset(|payload| {
+                let fits = payload.len() <= len_max;
+                kept += u64::from(fits);
+                fits
+            });
+            let dropped = outgoing.events - kept;
+            self.shared.counters.events_too_long.add(dropped);
+            outgoing.events = kept;
+        }
+        outgoing.wire.frame_len_max = frame_len_max;
+        outgoing.wire.outbox.open();
+        let endpoint = self.transports[self.current].to_string().into();
+        self.shared
+            .set_status(&mut outgoing, Status::Open { endpoint });
+    }
+
+    // ---- one connection ----
+
+    /// Does what other threads have asked for.
+    fn obey(&mut self, now: Instant) -> Result<(), CloseReason> {
+        let mut outgoing = self.shared.outgoing();
+        outgoing.flush_asked = false;
+        if let Some(error) = outgoing.broken.take() {
+            return Err(CloseReason::LinkFailed(Arc::new(error)));
+        }
+        if outgoing.closing.is_some() {
+            if let Some(session) = self.session.as_mut().filter(|session| session.is_open()) {
+                session.say_goodbye(&mut outgoing.wire.outbox, now);
+            }
+        }
+        Ok(())
+    }
+
+    fn exchange(&mut self, now: Instant) -> Result<(), CloseReason> {
+        let mut lent = std::mem::take(&mut self.lent);
+        self.inbox.lend(&mut lent);
+        let received = self.receive(now);
+        self.inbox.give_back(&mut lent);
+        self.lent = lent;
+        received?;
+        let Some(session) = &mut self.session else {
+            return Ok(());
+        };
+        let mut outgoing = self.shared.outgoing();
+        let wire = &mut outgoing.wire;
+        // Twice: what was written may let the farewell follow.
+        for _ in 0..2 {
+            session.answer(&mut wire.outbox);
+            wire.flush(now)
+                .map_err(|error| CloseReason::LinkFailed(Arc::new(error)))?;
+        }
+        if session.is_over(&mut wire.outbox) {
+            return Err(CloseReason::Finished);
+        }
+        if !self.more {
+            let writing = wire.writing;
+            session.handle_timeout(&mut wire.outbox, &writing, now)?;
+            wire.flush(now)
+                .map_err(|error| CloseReason::LinkFailed(Arc::new(error)))?;
+        }
+        Ok(())
+    }
+
+    fn receive(&mut self, now: Instant) -> Result<(), CloseReason> {
+        let mut left = TURN_LEN_MAX;
+        self.more = false;
+        loop {
+            let read = self.shared.outgoing().wire.recv(self.inbox.room());
+            match read {
+                Ok(Read::Bytes(len)) => {
+                    self.inbox.filled(len);
+                    left = left.saturating_sub(len);
+                    self.handle_frames(now)?;
+                    if left == 0 {
+                        self.more = true;
+                        return Ok(());
+                    }
+                }
+                Ok(Read::Blocked) => return Ok(()),
+                Ok(Read::End) => {
+                    let session = self.session.as_ref();
+                    return Err(session.map_or(CloseReason::PeerGone, Session::at_link_end));
+                }
+                Err(error) => return Err(CloseReason::LinkFailed(Arc::new(error))),
+            }
+        }
+    }
+
+    fn handle_frames(&mut self, now: Instant) -> Result<(), CloseReason> {
+        loop {
+            let Some(session) = &mut self.session else {
+                return Ok(());
+            };
+            let Some(payload) = self.inbox.next_payload(session.frame_len_max())? else {
+                session.heard(self.inbox.partial_len(), now);
+                return Ok(());
+            };
+            match session.receive(payload)? {
+                Incoming::Opened => self.opened(now),
+                Incoming::Reply { id, body } => {
+                    let reply = envelope::decode_body(body)?;
+                    self.end_call(id, Ok(Answer::Reply(reply)));
+                }
+                Incoming::Failed { id, failure } => {
+                    self.end_call(id, Err(CallError::Failed(failure)));
+                }
+                Incoming::Push(body) => {
+                    self.shared.counters.pushes.one();
+                    if self.shared.pushes.add(envelope::decode_body(body)?) {
+                        self.shared.counters.pushes_dropped.one();
+                    }
+                }
+                Incoming::Acknowledged { id, events } => self.acknowledged(id, events)?,
+                Incoming::Draining => {
+                    let mut outgoing = self.shared.outgoing();
+                    session.say_goodbye(&mut outgoing.wire.outbox, now);
+                    self.shared.set_status(&mut outgoing, Status::Draining);
+                }
+                Incoming::Goodbye => {
+                    let mut outgoing = self.shared.outgoing();
+                    session.say_goodbye(&mut outgoing.wire.outbox, now);
+                    if !matches!(outgoing.status, Status::Draining) {
+                        self.shared.set_status(&mut outgoing, Status::Draining);
+                    }
+                }
+                Incoming::Nothing
+                | Incoming::Event(_)
+                | Incoming::Request { .. }
+                | Incoming::Cancel { .. }
+                | Incoming::Sync { .. } => {}
+            }
+        }
+    }
+
+    fn end_call(&self, id: u64, result: Result<Answer<P::Reply>, CallError>) {
+        if !self.shared.outgoing().calls.end(CallId(id), result) {
+            self.shared.counters.replies_unwanted.one();
+        }
+    }
+
+    fn acknowledged(&self, id: u64, events: u64) -> Result<(), CloseReason> {
+        let mut outgoing = self.shared.outgoing();
+        let Some(new) = events.checked_sub(outgoing.events_acknowledged) else {
+            return Err(CloseReason::Malformed(
+                "fewer events acknowledged than before",
+            ));
+        };
+        if events > outgoing.events {
+            return Err(CloseReason::Malformed("more events acknowledged than sent"));
+        }
+        outgoing.events_acknowledged = events;
+        self.shared.counters.events_acknowledged.add(new);
+        if id != 0 {
+            // A sync that nobody waits for any more has still told how many.
+            outgoing.calls.end(CallId(id), Ok(Answer::Synced));
+        }
+        Ok(())
+    }
+
+    // ---- the end of a connection ----
+
+    fn lose(&mut self, reason: CloseReason, now: Instant) {
+        self.more = false;
+        let shared = Arc::clone(&self.shared);
+        let mut outgoing = shared.outgoing();
+        if let Some(mut session) = self.session.take() {
+            session.close(&reason, &mut outgoing.wire.outbox);
+            // The last word; whether it arrives makes no difference here.
+            outgoing.wire.flush(now).ok();
+            if let Some(mut link) = outgoing.wire.detach() {
+                if let Err(error) = self.registry.deregister(&mut link) {
+                    log::debug!("deregistering failed: {error}");
+                }
+            }
+            shared.counters.closed.count(&reason);
+        }
+        outgoing.broken = None;
+        outgoing.flush_asked = false;
+        self.settle(&mut outgoing, &reason);
+
+        let was_open = self.opened_at.take();
+        let endpoint = self.transports[self.current].to_string();
+        log::debug!("{endpoint}: {reason}");
+        self.failures.0.push((endpoint, reason));
+        let next = self.current + 1;
+        if was_open.is_none() && next < self.transports.len() {
+            self.current = next;
+            self.retry_at = Some(now);
+            return;
+        }
+        if was_open.is_some_and(|at| now >= at + shared.limits.reconnect_delay_max) {
+            self.backoff.reset();
+        }
+        self.current = 0;
+        self.retry_at = Some(now + self.backoff.pause());
+        let failures = std::mem::take(&mut self.failures);
+        shared.set_status(&mut outgoing, Status::Waiting(failures));
+    }
+
+    /// Decides about each message of the session that has ended: still to be sent, handled, or in
+    /// doubt; and about each call.
+    fn settle(&self, outgoing: &mut Outgoing<P::Reply>, reason: &CloseReason) {
+        let Outgoing { wire, calls, .. } = outgoing;
+        let lost = |may_have_run| CallError::Lost {
+            reason: reason.clone(),
+            may_have_run,
+        };
+        let mut unsent = 0;
+        wire.outbox.reset(|payload| {
+            let (head, _) = envelope::decode_head(payload).expect("the head is one of ours");
+            match head {
+                Head::Event => {
+                    unsent += 1;
+                    return true;
+                }
+                Head::Request { id, .. } | Head::Sync { id } => {
+                    calls.end(CallId(id), Err(lost(false)));
+                }
+                _ => {}
+            }
+            false
+        });
+        calls.end_each(|_, _| Some(lost(true)));
+        let written = outgoing.events - unsent;
+        let unacknowledged = written - outgoing.events_acknowledged;
+        let counters = &self.shared.counters;
+        if matches!(reason, CloseReason::Finished) {
+            counters.events_acknowledged.add(unacknowledged);
+        } else {
+            counters.events_in_doubt.add(unacknowledged);
+        }
+        outgoing.events = unsent;
+        outgoing.events_acknowledged = 0;
+    }
+
+    // ---- time ----
+
+    fn expire(&mut self, now: Instant) {
+        let mut outgoing = self.shared.outgoing();
+        if outgoing.calls.earliest_deadline().is_none_or(|at| now < at) {
+            return;
+        }
+        let mut expired = Vec::new();
+        outgoing.calls.expire(now, |id| expired.push(id));
+        for id in expired {
+            outgoing.cancel(id);
+        }
+        if let Err(error) = outgoing.wire.flush(now) {
+            outgoing.broken = Some(error);
+            self.more = true;
+        }
+    }
+
+    fn close_if_done(&mut self, now: Instant) {
+        let shared = Arc::clone(&self.shared);
+        let outgoing = shared.outgoing();
+        let Some(closing) = outgoing.closing else {
+            return;
+        };
+        let over = now >= closing.deadline;
+        // With nothing to send there is no reason to connect once more.
+        let idle = self.opened_at.is_none() && outgoing.events == 0;
+        if !(over || idle) {
+            return;
+        }
+        drop(outgoing);
+        if self.session.is_some() {
+            self.lose(CloseReason::ClosedHere, now);
+        }
+        let mut outgoing = shared.outgoing();
+        self.closed = true;
+        self.retry_at = None;
+        let unsent = outgoing.events;
+        shared.counters.events_unsent.add(unsent);
+        let in_doubt = shared.counters.events_in_doubt.read() - closing.in_doubt_before;
+        outgoing
+            .calls
+            .end_each(|_, _| Some(CallError::NotConnected(NotConnected::Closed)));
+        let result = if unsent + in_doubt == 0 {
+            Ok(())
+        } else {
+            Err(CloseError { unsent, in_doubt })
+        };
+        shared.set_status(&mut outgoing, Status::Closed(result));
+        drop(outgoing);
+        shared.pushes.close();
+    }
+}

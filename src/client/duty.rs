@@ -1,0 +1,163 @@
+//! Who drives: whoever waits.
+//!
+//! A blocking caller that waits for its answer reads the link itself: being woken by another
+//! thread would cost it a second sleep. The duty to drive (the poll, and the driver with it) is a
+//! lock that is only ever tried:
+//!
+//! ```text
+//!   caller      tries to take the duty and drives until its answer is there; if another thread
+//!               has the duty, parks until that one has brought the answer or passes the duty on
+//!   background  drives while no caller does; steps aside as soon as callers are about
+//! ```
+//!
+//! Stepping aside costs nothing per call: after the background thread has brought a parked
+//! caller's answer, it lets go of the duty and naps for [`NAP`]. The caller's next call finds the
+//! duty free. The background thread looks after each nap whether anybody has driven meanwhile; if
+//! so it naps on, if not it drives again, so a push or a ping is late by two naps at most. A caller
+//! that has driven for longer than a nap (its call is slow) calls the background thread when it
+//! lets go, so a long call costs no naps.
+//!
+//! Whoever lets go of the duty wakes one parked caller, if there is any: it drives on.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::sync::{Mutex, MutexGuard, TryLockError};
+use std::time::{Duration, Instant};
+
+use crate::client::bell::Bell;
+use crate::client::calls::CallId;
+use crate::client::driver::Driver;
+use crate::client::shared::Shared;
+use crate::event_loop::EventLoop;
+use crate::protocol::Protocol;
+
+/// How long the background thread stays away once callers drive.
+const NAP: Duration = Duration::from_millis(2);
+
+pub(crate) struct Duty<P: Protocol> {
+    engine: Mutex<Engine<P>>,
+    /// How often somebody has taken the duty.
+    taken: AtomicU64,
+    /// The background thread sleeps until it is told that the duty is free.
+    tell_background: AtomicBool,
+}
+
+struct Engine<P: Protocol> {
+    event_loop: EventLoop,
+    driver: Driver<P>,
+}
+
+/// The duty, while somebody has it.
+pub(crate) struct OnDuty<'a, P: Protocol> {
+    engine: MutexGuard<'a, Engine<P>>,
+}
+
+impl<P: Protocol> Duty<P> {
+    pub(crate) fn new(event_loop: EventLoop, driver: Driver<P>) -> Self {
+        Self {
+            engine: Mutex::new(Engine { event_loop, driver }),
+            taken: AtomicU64::new(0),
+            tell_background: AtomicBool::new(false),
+        }
+    }
+
+    fn try_take(&self) -> Option<OnDuty<'_, P>> {
+        let engine = match self.engine.try_lock() {
+            Ok(engine) => engine,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return None,
+        };
+        self.taken.fetch_add(1, SeqCst);
+        Some(OnDuty { engine })
+    }
+
+    fn let_go(&self, on_duty: OnDuty<'_, P>, shared: &Shared<P>) {
+        drop(on_duty);
+        if self.tell_background.swap(false, SeqCst) {
+            shared.bell.call_background();
+        }
+        pass_on(shared);
+    }
+
+    /// Drives until the call has ended or the deadline has passed. False if another thread drives.
+    pub(crate) fn drive_for(&self, id: CallId, deadline: Instant, shared: &Shared<P>) -> bool {
+        let Some(mut on_duty) = self.try_take() else {
+            return false;
+        };
+        while !shared.outgoing().calls.has_ended(id) && Instant::now() < deadline {
+            on_duty.round(Some(deadline), shared);
+        }
+        self.let_go(on_duty, shared);
+        true
+    }
+
+    /// Drives whenever nobody else does, until the client is closed.
+    pub(crate) fn drive_in_background(&self, shared: &Shared<P>) {
+        let mut called = true;
+        let mut seen = 0;
+        loop {
+            let taken = self.taken.load(SeqCst);
+            let idle = taken == seen;
+            seen = taken;
+            if called || idle {
+                match self.try_take() {
+                    Some(mut on_duty) => {
+                        let closed = on_duty.drive_until_callers_come(shared);
+                        self.let_go(on_duty, shared);
+                        if closed {
+                            return;
+                        }
+                        seen = self.taken.load(SeqCst);
+                    }
+                    // Somebody has driven for a whole nap: it calls when it is done.
+                    None if idle => {
+                        self.tell_background.store(true, SeqCst);
+                        if self.engine.try_lock().is_err() {
+                            shared.bell.nap(None);
+                        }
+                        called = true;
+                        continue;
+                    }
+                    None => {}
+                }
+            }
+            called = shared.bell.nap(Some(NAP));
+        }
+    }
+}
+
+impl<P: Protocol> OnDuty<'_, P> {
+    /// One poll and one turn.
+    fn round(&mut self, until: Option<Instant>, shared: &Shared<P>) {
+        let Engine { event_loop, driver } = &mut *self.engine;
+        let now = Instant::now();
+        let mut deadline = [driver.deadline(now), until].into_iter().flatten().min();
+        if !shared.bell.before_poll() {
+            deadline = Some(now);
+        }
+        let polled = event_loop.wait(deadline, |_| {});
+        shared.bell.after_poll();
+        if let Err(error) = polled {
+            log::error!("the client's poll failed: {error}");
+        }
+        driver.turn(Instant::now());
+    }
+
+    /// True if the client is closed.
+    fn drive_until_callers_come(&mut self, shared: &Shared<P>) -> bool {
+        while !self.engine.driver.is_closed() {
+            self.round(None, shared);
+            if shared.outgoing().has_ended_parked() {
+                return false;
+            }
+        }
+        true
+    }
+}
+
+/// Wakes one of the parked callers, so that it takes the duty.
+pub(crate) fn pass_on<P: Protocol>(shared: &Shared<P>) {
+    let parked = shared.outgoing().parked.pop();
+    if let Some((_, waker)) = parked {
+        waker.wake();
+    }
+}

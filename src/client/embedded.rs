@@ -1,0 +1,66 @@
+//! The client in a poll of the application's own.
+
+use std::time::{Duration, Instant};
+
+use mio::event::Event;
+
+use crate::client::Client;
+use crate::client::driver::Driver;
+use crate::event_loop::time_left;
+use crate::protocol::Protocol;
+
+/// A client without a thread, driven by a poll of the application's own. From
+/// [`ClientBuilder::embed`](crate::ClientBuilder::embed).
+///
+/// Each round: poll for at most [`timeout`](EmbeddedClient::timeout), hand over the events, then
+/// call [`turn`](EmbeddedClient::turn) once. On the thread of that loop, use what does not block:
+/// [`Client::send`], [`Client::start`], and [`Client::next_push`] with a timeout of zero.
+#[must_use = "the client does nothing unless it is driven"]
+pub struct EmbeddedClient<P: Protocol> {
+    driver: Driver<P>,
+    client: Client<P>,
+    ready: bool,
+}
+
+impl<P: Protocol> EmbeddedClient<P> {
+    pub(crate) fn new(driver: Driver<P>, client: Client<P>) -> Self {
+        Self {
+            driver,
+            client,
+            ready: true,
+        }
+    }
+
+    /// The client, as any thread can use it.
+    #[must_use]
+    pub fn client(&self) -> Client<P> {
+        self.client.clone()
+    }
+
+    /// How long the next poll may take; `None` for as long as it likes.
+    #[must_use]
+    pub fn timeout(&self) -> Option<Duration> {
+        if self.ready {
+            return Some(Duration::ZERO);
+        }
+        time_left(self.driver.deadline(Instant::now()))
+    }
+
+    /// Takes note of an event. Events of other sources are ignored.
+    pub fn handle_event(&mut self, event: &Event) {
+        self.ready |= event.token() == self.driver.token();
+    }
+
+    /// Does what can be done now. To be called once after each poll.
+    pub fn turn(&mut self) {
+        self.ready = false;
+        self.client.running.shared.bell.before_turn();
+        self.driver.turn(Instant::now());
+    }
+
+    /// Whether the client was closed: this value may be dropped.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.driver.is_closed()
+    }
+}

@@ -1,0 +1,176 @@
+//! The client: one lasting connection to a server, whatever happens to it.
+//!
+//! ```text
+//!   builder   where to connect, within which limits, what to do with pushes
+//!   shared    the way out, the open calls and the status, for all threads
+//!   calls     who waits for which answer
+//!   driver    connects, reads, writes, keeps time: one connection after the other
+//!   duty      which thread drives: whoever waits, else one in the background
+//!   bell      how other threads get the attention of that one
+//!   wait      waiting for the end of a call, blocking or as a future
+//!   embedded  the driver in a poll of the application's own
+//! ```
+
+mod backoff;
+mod bell;
+mod builder;
+mod calls;
+mod driver;
+mod duty;
+mod embedded;
+mod error;
+mod pushes;
+mod running;
+mod shared;
+mod state;
+mod wait;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::counters::ClientCounters;
+use crate::outbox::Lane;
+use crate::protocol::Protocol;
+
+pub use builder::ClientBuilder;
+pub use embedded::EmbeddedClient;
+pub use error::{CallError, CloseError, ConnectError, ConnectFailures, NotConnected, SendError};
+pub use state::ClientState;
+pub use wait::Pending;
+
+use running::Running;
+use shared::TIMEOUT_MAX;
+
+/// A lasting connection to a server: cheap to clone, usable from all threads at once.
+///
+/// It connects again by itself when the connection is lost. Events that were not yet written then
+/// wait for the next one; calls end with an error that says whether they may have run.
+///
+/// When the last clone is dropped, the client says goodbye and gives what it has still to send a
+/// second to leave; [`close`](Client::close) does the same with a time of your own and says what
+/// came of it. After a fork the child's clones are another client, with a connection of its own.
+pub struct Client<P: Protocol> {
+    running: Arc<Running<P>>,
+}
+
+impl<P: Protocol> Clone for Client<P> {
+    fn clone(&self) -> Self {
+        Self {
+            running: Arc::clone(&self.running),
+        }
+    }
+}
+
+impl<P: Protocol> fmt::Debug for Client<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Client({})", self.state())
+    }
+}
+
+impl<P: Protocol> Client<P> {
+    /// Starts to describe a client.
+    pub fn builder() -> ClientBuilder<P> {
+        ClientBuilder::new()
+    }
+
+    /// Sends an event. Never blocks: what can't leave at once waits, up to
+    /// [`Limits::outbox_len_max`](crate::Limits::outbox_len_max), also without a connection.
+    ///
+    /// An event is handled by the server once or not at all. It is lost only with a connection
+    /// that breaks while it is on its way, and then it is counted in
+    /// [`ClientCounters::events_in_doubt`]. [`flush`](Client::flush) makes sure.
+    ///
+    /// # Errors
+    /// See [`SendError`]. The event was not taken.
+    pub fn send(&self, event: &P::Event) -> Result<(), SendError> {
+        self.running.current().shared.send(Lane::Bulk, event)
+    }
+
+    /// Sends an event that overtakes everything that waits and is not urgent.
+    ///
+    /// # Errors
+    /// See [`SendError`]. The event was not taken.
+    pub fn send_urgent(&self, event: &P::Event) -> Result<(), SendError> {
+        self.running.current().shared.send(Lane::Urgent, event)
+    }
+
+    /// Sends a request and blocks until the answer is there, at most for `timeout`.
+    ///
+    /// # Errors
+    /// See [`CallError`]; [`CallError::may_have_run`] says whether trying again is safe.
+    pub fn call(&self, request: &P::Request, timeout: Duration) -> Result<P::Reply, CallError> {
+        let running = self.running.current();
+        let (id, deadline) = running.shared.begin(request, timeout)?;
+        wait::block(&running.shared, running.duty.as_deref(), id, deadline).and_then(wait::reply)
+    }
+
+    /// Sends a request. The answer can be waited for, or awaited, in its own time.
+    ///
+    /// # Errors
+    /// See [`CallError`]. The request was not sent.
+    pub fn start(&self, request: &P::Request, timeout: Duration) -> Result<Pending<P>, CallError> {
+        let running = self.running.current();
+        let (id, deadline) = running.shared.begin(request, timeout)?;
+        Ok(Pending::new(
+            Arc::clone(&running.shared),
+            running.duty.clone(),
+            id,
+            deadline,
+        ))
+    }
+
+    /// Blocks until the server has handled every event that was sent before, at most for
+    /// `timeout`.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub fn flush(&self, timeout: Duration) -> Result<(), CallError> {
+        let running = self.running.current();
+        let (id, deadline) = running.shared.begin_sync(timeout)?;
+        wait::block(&running.shared, running.duty.as_deref(), id, deadline).map(drop)
+    }
+
+    /// The next push, waiting for it at most for `timeout`. `None` if none came, or none will
+    /// because the client was closed or has a callback for pushes.
+    pub fn next_push(&self, timeout: Duration) -> Option<P::Push> {
+        let deadline = Instant::now() + timeout.min(TIMEOUT_MAX);
+        self.running.current().shared.pushes.take(Some(deadline))
+    }
+
+    /// The pushes as they come. Blocks for each; ends when the client is closed.
+    pub fn pushes(&self) -> impl Iterator<Item = P::Push> + '_ {
+        std::iter::from_fn(|| self.running.current().shared.pushes.take(None))
+    }
+
+    /// How things stand.
+    #[must_use]
+    pub fn state(&self) -> ClientState {
+        (&self.running.current().shared.outgoing().status).into()
+    }
+
+    /// Blocks until the client is connected, at most for `timeout`.
+    ///
+    /// # Errors
+    /// See [`ConnectError`].
+    pub fn wait_connected(&self, timeout: Duration) -> Result<(), ConnectError> {
+        self.running.current().shared.wait_connected(timeout)
+    }
+
+    /// What the client has done so far.
+    #[must_use]
+    pub fn counters(&self) -> ClientCounters {
+        self.running.current().shared.counters.read()
+    }
+
+    /// Takes nothing new, waits until the server has handled everything, says goodbye. Gives up
+    /// after `timeout`.
+    ///
+    /// # Errors
+    /// How many events are lost, or may be.
+    pub fn close(&self, timeout: Duration) -> Result<(), CloseError> {
+        let running = self.running.current();
+        running.shared.begin_close(timeout);
+        running.shared.wait_closed()
+    }
+}

@@ -1,0 +1,356 @@
+//! What the threads of a client share: the way out, the open calls, and how things stand.
+
+use std::io;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+use crate::client::bell::Bell;
+use crate::client::calls::{Answer, CallId, Calls, Progress};
+use crate::client::error::{
+    CallError, CloseError, ConnectError, ConnectFailures, NotConnected, SendError,
+};
+use crate::client::pushes::PushQueue;
+use crate::counters::LiveClientCounters;
+use crate::envelope::{EncodeError, Head};
+use crate::limits::Limits;
+use crate::outbox::{Lane, Refusal};
+use crate::protocol::Protocol;
+use crate::sync::lock;
+use crate::wire::Wire;
+
+pub(crate) struct Shared<P: Protocol> {
+    outgoing: Mutex<Outgoing<P::Reply>>,
+    /// The status has changed.
+    changed: Condvar,
+    pub(crate) bell: Arc<Bell>,
+    pub(crate) pushes: PushQueue<P::Push>,
+    pub(crate) counters: LiveClientCounters,
+    pub(crate) limits: Limits,
+}
+
+/// Everything that needs the lock. It is held for the length of one system call at most.
+pub(crate) struct Outgoing<R> {
+    pub(crate) wire: Wire,
+    pub(crate) calls: Calls<R>,
+    pub(crate) status: Status,
+    /// Whoever drives has been asked to write what waits.
+    pub(crate) flush_asked: bool,
+    /// A write by a caller has failed; whoever drives has to see to it.
+    pub(crate) broken: Option<io::Error>,
+    /// The events in the outbox, and those that were written in this session.
+    pub(crate) events: u64,
+    /// How many of those the server has handled.
+    pub(crate) events_acknowledged: u64,
+    /// Set once the client is told to close: until then it may finish.
+    pub(crate) closing: Option<Closing>,
+    /// Blocking callers that wait for their answer while another thread drives.
+    pub(crate) parked: Vec<(CallId, Waker)>,
+    /// Whoever drives sleeps until then, if nothing happens.
+    pub(crate) sleeps_until: Option<Instant>,
+}
+
+/// How things stand.
+#[derive(Debug, Clone)]
+pub(crate) enum Status {
+    Connecting,
+    Open { endpoint: Arc<str> },
+    Draining,
+    Waiting(ConnectFailures),
+    Closed(Result<(), CloseError>),
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Closing {
+    pub(crate) deadline: Instant,
+    /// The count of events in doubt when closing began.
+    pub(crate) in_doubt_before: u64,
+}
+
+/// As many bytes are written by the thread that adds the last of them, without waiting for whoever
+/// drives.
+const WRITE_LEN: usize = 64 * 1024;
+
+/// After a write, what is sent within this time is packed: it is left to whoever drives, who
+/// writes it together with what else has come until it is awake.
+const PACK_TIME: Duration = Duration::from_micros(50);
+
+impl<P: Protocol> Shared<P> {
+    pub(crate) fn new(limits: Limits, bell: Arc<Bell>) -> Self {
+        let wire = Wire::new(limits.outbox_len_max, limits.frame_len_max, Instant::now());
+        Self {
+            outgoing: Mutex::new(Outgoing {
+                wire,
+                calls: Calls::new(),
+                status: Status::Connecting,
+                flush_asked: false,
+                broken: None,
+                events: 0,
+                events_acknowledged: 0,
+                closing: None,
+                parked: Vec::new(),
+                sleeps_until: None,
+            }),
+            changed: Condvar::new(),
+            bell,
+            pushes: PushQueue::new(limits.pushes_max),
+            counters: LiveClientCounters::default(),
+            limits,
+        }
+    }
+
+    pub(crate) fn outgoing(&self) -> MutexGuard<'_, Outgoing<P::Reply>> {
+        lock(&self.outgoing)
+    }
+
+    /// Changes the status and tells those who wait for that.
+    pub(crate) fn set_status(&self, outgoing: &mut Outgoing<P::Reply>, status: Status) {
+        outgoing.status = status;
+        self.changed.notify_all();
+    }
+
+    // ---- events ----
+
+    pub(crate) fn send(&self, lane: Lane, event: &P::Event) -> Result<(), SendError> {
+        let mut outgoing = self.outgoing();
+        outgoing.check_open()?;
+        match outgoing.wire.append(lane, Head::Event, event) {
+            Ok(()) => {}
+            Err(refusal) => {
+                if let Refusal::Full { .. } = refusal {
+                    self.counters.events_full.one();
+                }
+                return Err(refusal.into());
+            }
+        }
+        outgoing.events += 1;
+        self.counters.events.one();
+        self.write_or_ask(outgoing);
+        Ok(())
+    }
+
+    /// The first message of a quiet link goes out at once; while more follow they are packed.
+    fn write_or_ask(&self, mut outgoing: MutexGuard<'_, Outgoing<P::Reply>>) {
+        if outgoing.wire.outbox.queued_len() < WRITE_LEN {
+            if outgoing.flush_asked {
+                return;
+            }
+            let now = Instant::now();
+            if now < outgoing.wire.writing.last + PACK_TIME && outgoing.is_flowing() {
+                outgoing.flush_asked = true;
+                drop(outgoing);
+                self.bell.ring();
+                return;
+            }
+        }
+        self.write(&mut outgoing);
+    }
+
+    /// Writes what waits, as far as the link takes it. Without a connection, or while the link is
+    /// blocked, whoever drives will do it when the time comes.
+    fn write(&self, outgoing: &mut Outgoing<P::Reply>) {
+        if outgoing.is_flowing() {
+            if let Err(error) = outgoing.wire.flush(Instant::now()) {
+                outgoing.broken = Some(error);
+                self.bell.ring();
+            }
+        }
+    }
+
+    // ---- calls ----
+
+    /// Sends a request. The connection has to be there.
+    pub(crate) fn begin(
+        &self,
+        request: &P::Request,
+        timeout: Duration,
+    ) -> Result<(CallId, Instant), CallError> {
+        let timeout_ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
+        self.begin_with(timeout, |wire, id| {
+            wire.append(Lane::Bulk, Head::Request { id, timeout_ms }, request)
+        })
+    }
+
+    /// Asks the server to say when it has handled everything so far.
+    pub(crate) fn begin_sync(&self, timeout: Duration) -> Result<(CallId, Instant), CallError> {
+        self.begin_with(timeout, |wire, id| {
+            wire.append(Lane::Bulk, Head::Sync { id }, &())
+        })
+    }
+
+    fn begin_with(
+        &self,
+        timeout: Duration,
+        append: impl FnOnce(&mut Wire, u64) -> Result<(), Refusal<EncodeError>>,
+    ) -> Result<(CallId, Instant), CallError> {
+        let mut outgoing = self.outgoing();
+        outgoing.check_connected()?;
+        let max = self.limits.calls_max;
+        if outgoing.calls.open_count() >= max {
+            return Err(CallError::TooManyCalls { max });
+        }
+        let now = Instant::now();
+        let deadline = now + timeout.min(TIMEOUT_MAX);
+        let id = outgoing.calls.begin(deadline);
+        if let Err(refusal) = append(&mut outgoing.wire, id.0) {
+            outgoing.calls.abandon(id);
+            return Err(CallError::NotSent(refusal.into()));
+        }
+        self.counters.calls.one();
+        self.write(&mut outgoing);
+        Ok((id, deadline))
+    }
+
+    /// Makes sure that whoever drives will notice the deadline of a call that nobody waits for in
+    /// a blocking way.
+    pub(crate) fn watch_deadline(&self, deadline: Instant) {
+        let sooner = self
+            .outgoing()
+            .sleeps_until
+            .is_none_or(|until| deadline < until);
+        if sooner {
+            self.bell.ring();
+        }
+    }
+
+    /// Takes the end of a call.
+    pub(crate) fn poll(&self, id: CallId, waker: &Waker) -> Progress<P::Reply> {
+        let progress = self.outgoing().calls.poll(id, waker);
+        if let Progress::Ended(result) = &progress {
+            self.count_end(result);
+        }
+        progress
+    }
+
+    pub(crate) fn count_end(&self, result: &Result<Answer<P::Reply>, CallError>) {
+        match result {
+            Ok(_) => self.counters.replies.one(),
+            Err(_) => self.counters.calls_failed.one(),
+        }
+    }
+
+    /// Lets go of a call; the server hears that nobody waits any more.
+    pub(crate) fn abandon(&self, id: CallId) {
+        let mut outgoing = self.outgoing();
+        if outgoing.calls.abandon(id) {
+            self.counters.calls_failed.one();
+            outgoing.cancel(id);
+            self.write(&mut outgoing);
+        }
+    }
+
+    // ---- status ----
+
+    /// Waits until the client is connected.
+    pub(crate) fn wait_connected(&self, timeout: Duration) -> Result<(), ConnectError> {
+        let deadline = Instant::now() + timeout.min(TIMEOUT_MAX);
+        let mut outgoing = self.outgoing();
+        loop {
+            let why = match &outgoing.status {
+                Status::Open { .. } => return Ok(()),
+                Status::Closed(_) => return Err(ConnectError::Closed),
+                Status::Waiting(failures) if failures.is_final() => {
+                    return Err(ConnectError::Mismatch(failures.clone()));
+                }
+                Status::Waiting(failures) => NotConnected::Waiting(failures.clone()),
+                Status::Connecting => NotConnected::Connecting,
+                Status::Draining => NotConnected::Draining,
+            };
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left == Duration::ZERO {
+                return Err(ConnectError::TimedOut {
+                    waited: timeout,
+                    why,
+                });
+            }
+            outgoing = self
+                .changed
+                .wait_timeout(outgoing, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        }
+    }
+
+    /// Takes nothing new from now on.
+    pub(crate) fn begin_close(&self, timeout: Duration) {
+        let deadline = Instant::now() + timeout.min(TIMEOUT_MAX);
+        let mut outgoing = self.outgoing();
+        let in_doubt_before = self.counters.events_in_doubt.read();
+        let closing = outgoing.closing.get_or_insert(Closing {
+            deadline,
+            in_doubt_before,
+        });
+        closing.deadline = closing.deadline.min(deadline);
+        drop(outgoing);
+        self.bell.ring();
+    }
+
+    /// Waits until the client is closed.
+    pub(crate) fn wait_closed(&self) -> Result<(), CloseError> {
+        let mut outgoing = self.outgoing();
+        loop {
+            if let Status::Closed(result) = &outgoing.status {
+                return result.clone();
+            }
+            outgoing = self
+                .changed
+                .wait(outgoing)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+/// The longest that a deadline is taken to lie ahead.
+pub(crate) const TIMEOUT_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
+
+impl<R> Outgoing<R> {
+    fn check_open(&self) -> Result<(), SendError> {
+        if self.closing.is_some() || matches!(self.status, Status::Closed(_)) {
+            return Err(SendError::Closed);
+        }
+        Ok(())
+    }
+
+    fn check_connected(&self) -> Result<(), CallError> {
+        self.check_open()
+            .map_err(|_| CallError::NotConnected(NotConnected::Closed))?;
+        let why = match &self.status {
+            Status::Open { .. } => return Ok(()),
+            Status::Connecting => NotConnected::Connecting,
+            Status::Draining => NotConnected::Draining,
+            Status::Waiting(failures) => NotConnected::Waiting(failures.clone()),
+            Status::Closed(_) => NotConnected::Closed,
+        };
+        Err(CallError::NotConnected(why))
+    }
+
+    /// Whether what is appended now can be written now.
+    fn is_flowing(&self) -> bool {
+        matches!(self.status, Status::Open { .. }) && self.wire.writing.blocked_since.is_none()
+    }
+
+    /// Whether a caller that was parked has its answer since the last time.
+    pub(crate) fn has_ended_parked(&mut self) -> bool {
+        let Self { parked, calls, .. } = self;
+        parked.iter().any(|(id, _)| calls.has_ended(*id))
+    }
+
+    /// Tells the server that nobody waits for the answer. Without room it will find out when the
+    /// answer is not wanted.
+    pub(crate) fn cancel(&mut self, id: CallId) {
+        if matches!(self.status, Status::Open { .. }) {
+            let head = Head::Cancel { id: id.0 };
+            self.wire.append(Lane::Bulk, head, &()).ok();
+        }
+    }
+}
+
+impl From<Refusal<EncodeError>> for SendError {
+    fn from(refusal: Refusal<EncodeError>) -> Self {
+        match refusal {
+            Refusal::Full { len, max } => Self::Full { len, max },
+            Refusal::Encode(EncodeError::TooLong { max }) => Self::TooLong { max },
+            Refusal::Encode(EncodeError::Refused(error)) => Self::Unencodable(error.to_string()),
+        }
+    }
+}
