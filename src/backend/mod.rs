@@ -11,6 +11,7 @@
 //! own. [`Backend`], [`Listener`] and [`Link`] hold the prose.
 
 mod capabilities;
+mod directory;
 
 use std::io;
 
@@ -19,6 +20,7 @@ use mio::event::Source;
 use crate::identity::PeerId;
 
 pub use capabilities::{Capabilities, EndOfPeer, PeerIdentity};
+pub use directory::runtime_directory;
 
 /// A kind of transport: makes listeners and links.
 ///
