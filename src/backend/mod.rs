@@ -12,6 +12,8 @@
 
 mod capabilities;
 mod directory;
+#[cfg(feature = "uds")]
+mod uds;
 
 use std::io;
 
@@ -21,6 +23,8 @@ use crate::identity::PeerId;
 
 pub use capabilities::{Capabilities, EndOfPeer, PeerIdentity};
 pub use directory::runtime_directory;
+#[cfg(feature = "uds")]
+pub use uds::Uds;
 
 /// A kind of transport: makes listeners and links.
 ///
