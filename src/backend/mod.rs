@@ -12,6 +12,8 @@
 
 mod capabilities;
 mod directory;
+#[cfg(feature = "tcp")]
+mod tcp;
 #[cfg(feature = "uds")]
 mod uds;
 
@@ -23,6 +25,8 @@ use crate::identity::PeerId;
 
 pub use capabilities::{Capabilities, EndOfPeer, PeerIdentity};
 pub use directory::runtime_directory;
+#[cfg(feature = "tcp")]
+pub use tcp::Tcp;
 #[cfg(feature = "uds")]
 pub use uds::Uds;
 
