@@ -3,6 +3,8 @@
 pub mod backend;
 mod client;
 mod close;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod counters;
 mod decode;
 mod endpoint;

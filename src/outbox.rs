@@ -99,11 +99,6 @@ impl Outbox {
         self.open = true;
     }
 
-    /// Whether [`append_last`](Outbox::append_last) was called in this session.
-    pub fn is_sealed(&self) -> bool {
-        self.bulk.seal.is_some()
-    }
-
     /// The bytes to write next; empty when there is nothing to write now.
     pub fn next_bytes(&mut self) -> &[u8] {
         match self.turn() {

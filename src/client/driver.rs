@@ -5,7 +5,7 @@
 
 use std::io::ErrorKind;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use mio::{Interest, Registry, Token};
 
@@ -15,6 +15,7 @@ use crate::client::error::{CallError, CloseError, ConnectFailures, NotConnected}
 use crate::client::shared::{Outgoing, Shared, Status};
 use crate::close::CloseReason;
 use crate::envelope::{self, Head};
+use crate::fork;
 use crate::hello::Hello;
 use crate::inbox::Inbox;
 use crate::protocol::Protocol;
@@ -45,6 +46,17 @@ pub(crate) struct Driver<P: Protocol> {
     /// The last turn has left something to read.
     more: bool,
     closed: bool,
+    generation: u32,
+}
+
+impl<P: Protocol> Drop for Driver<P> {
+    /// Whoever waits for something that only a driver brings is told that it won't come.
+    fn drop(&mut self) {
+        if !self.closed && self.generation == fork::generation() {
+            self.shared.begin_close(Duration::ZERO);
+            self.turn(Instant::now());
+        }
+    }
 }
 
 impl<P: Protocol> Driver<P> {
@@ -75,6 +87,7 @@ impl<P: Protocol> Driver<P> {
             opened_at: None,
             more: false,
             closed: false,
+            generation: fork::generation(),
         }
     }
 
@@ -89,7 +102,8 @@ impl<P: Protocol> Driver<P> {
 
     /// Does everything that can be done now.
     pub(crate) fn turn(&mut self, now: Instant) {
-        if self.closed {
+        // In a forked child this is the parent's, and nothing of it may be touched.
+        if self.closed || self.generation != fork::generation() {
             return;
         }
         if let Err(reason) = self.obey(now) {
@@ -112,7 +126,7 @@ impl<P: Protocol> Driver<P> {
 
     /// When the next turn is due, if no event comes before.
     pub(crate) fn deadline(&self, now: Instant) -> Option<Instant> {
-        if self.closed {
+        if self.closed || self.generation != fork::generation() {
             return None;
         }
         if self.more {

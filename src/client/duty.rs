@@ -23,7 +23,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Mutex, MutexGuard, TryLockError};
 use std::time::{Duration, Instant};
 
-use crate::client::bell::Bell;
 use crate::client::calls::CallId;
 use crate::client::driver::Driver;
 use crate::client::shared::Shared;

@@ -39,7 +39,7 @@ pub(crate) struct Running<P: Protocol> {
     /// `None` if the application's own loop drives.
     pub(crate) duty: Option<Arc<Duty<P>>>,
     recipe: Arc<Recipe<P>>,
-    generation: u64,
+    generation: u32,
     /// The client of a forked child.
     child: OnceLock<Arc<Self>>,
 }

@@ -96,7 +96,7 @@ pub struct Pending<P: Protocol> {
     duty: Option<Arc<Duty<P>>>,
     id: CallId,
     deadline: Instant,
-    generation: u64,
+    generation: u32,
     taken: bool,
 }
 

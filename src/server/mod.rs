@@ -43,7 +43,7 @@ use engine::Engine;
 /// From [`Server::builder`]. It listens from the moment it is bound: clients that come before it
 /// runs wait. Dropping it gives its names back.
 #[must_use = "a server that does not run answers nobody"]
-pub struct Server<P: Protocol, H: Handler<P>> {
+pub struct Server<P: Protocol, H: Handler<P> = Unset> {
     event_loop: EventLoop,
     engine: Engine<P, H>,
     handle: ServerHandle<P>,
