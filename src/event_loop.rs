@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use mio::{Events, Poll, Token, Waker};
 
+use crate::ambient;
+
 /// The token of the waker. All others count up from [`FIRST_TOKEN`].
 const WAKER_TOKEN: Token = Token(0);
 
@@ -65,5 +67,5 @@ impl EventLoop {
 
 /// What a poll takes as its timeout.
 pub(crate) fn time_left(deadline: Option<Instant>) -> Option<Duration> {
-    deadline.map(|at| at.saturating_duration_since(Instant::now()))
+    deadline.map(|at| at.saturating_duration_since(ambient::now()))
 }

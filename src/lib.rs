@@ -1,5 +1,6 @@
 //! wayside connects the processes of one host.
 
+mod ambient;
 pub mod backend;
 mod client;
 mod close;
@@ -9,7 +10,6 @@ mod counters;
 mod decode;
 mod endpoint;
 mod envelope;
-mod epoch;
 mod event_loop;
 mod fork;
 mod frame;
@@ -42,3 +42,23 @@ pub use server::{
     Server, ServerBuilder, ServerHandle, ServerThread,
 };
 pub use transport::Transport;
+
+/// The pure inner parts, for this project's own simulation, fuzzing and benches.
+///
+/// Not covered by any promise: it may change with any release.
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub mod internals {
+    pub use crate::ambient::simulated;
+    pub use crate::decode::*;
+    pub use crate::envelope::*;
+    pub use crate::hello::*;
+    pub use crate::inbox::*;
+    pub use crate::outbox::*;
+    pub use crate::session::*;
+
+    /// Lengths and boundaries.
+    pub mod frame {
+        pub use crate::frame::*;
+    }
+}

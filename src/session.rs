@@ -367,11 +367,6 @@ impl Session {
         }
     }
 
-    /// Whether the peer has said goodbye.
-    pub fn heard_goodbye(&self) -> bool {
-        self.ending.heard
-    }
-
     /// Whether this side has said goodbye.
     pub fn said_goodbye(&self) -> bool {
         self.ending.said.is_some()

@@ -23,6 +23,8 @@ use mio::event::Source;
 
 use crate::identity::PeerId;
 
+pub use crate::fork::Guard as ForkGuard;
+
 pub use capabilities::{Capabilities, EndOfPeer, PeerIdentity};
 pub use directory::runtime_directory;
 #[cfg(feature = "tcp")]

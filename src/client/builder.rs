@@ -1,10 +1,11 @@
 //! Where a client connects, within which limits, and what it does with pushes.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mio::{Registry, Token};
 
+use crate::ambient;
 use crate::client::Client;
 use crate::client::bell::Bell;
 use crate::client::driver::Driver;
@@ -100,7 +101,7 @@ impl<P: Protocol> ClientBuilder<P> {
             registry,
             token,
             transports,
-            Instant::now(),
+            ambient::now(),
         );
         let running = Running::new(shared, None, recipe);
         running.start_callbacks()?;

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use mio::{Interest, Registry, Token};
 
+use crate::ambient;
 use crate::client::backoff::Backoff;
 use crate::client::calls::{Answer, CallId};
 use crate::client::error::{CallError, CloseError, ConnectFailures, NotConnected};
@@ -54,7 +55,7 @@ impl<P: Protocol> Drop for Driver<P> {
     fn drop(&mut self) {
         if !self.closed && self.generation == fork::generation() {
             self.shared.begin_close(Duration::ZERO);
-            self.turn(Instant::now());
+            self.turn(ambient::now());
         }
     }
 }
@@ -67,7 +68,7 @@ impl<P: Protocol> Driver<P> {
         transports: Vec<Transport>,
         now: Instant,
     ) -> Self {
-        let epoch = crate::epoch::fresh();
+        let epoch = ambient::fresh_number();
         let limits = &shared.limits;
         // The lower half of a random number is random.
         let seed = u64::try_from(epoch & u128::from(u64::MAX)).expect("64 bits are left");

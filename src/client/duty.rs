@@ -23,6 +23,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Mutex, MutexGuard, TryLockError};
 use std::time::{Duration, Instant};
 
+use crate::ambient;
 use crate::client::calls::CallId;
 use crate::client::driver::Driver;
 use crate::client::shared::Shared;
@@ -82,7 +83,7 @@ impl<P: Protocol> Duty<P> {
         let Some(mut on_duty) = self.try_take() else {
             return false;
         };
-        while !shared.outgoing().calls.has_ended(id) && Instant::now() < deadline {
+        while !shared.outgoing().calls.has_ended(id) && ambient::now() < deadline {
             on_duty.round(Some(deadline), shared);
         }
         self.let_go(on_duty, shared);
@@ -128,7 +129,7 @@ impl<P: Protocol> OnDuty<'_, P> {
     /// One poll and one turn.
     fn round(&mut self, until: Option<Instant>, shared: &Shared<P>) {
         let Engine { event_loop, driver } = &mut *self.engine;
-        let now = Instant::now();
+        let now = ambient::now();
         let mut deadline = [driver.deadline(now), until].into_iter().flatten().min();
         if !shared.bell.before_poll() {
             deadline = Some(now);
@@ -138,7 +139,7 @@ impl<P: Protocol> OnDuty<'_, P> {
         if let Err(error) = polled {
             log::error!("the client's poll failed: {error}");
         }
-        driver.turn(Instant::now());
+        driver.turn(ambient::now());
     }
 
     /// True if the client is closed.

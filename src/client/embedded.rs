@@ -1,9 +1,10 @@
 //! The client in a poll of the application's own.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mio::event::Event;
 
+use crate::ambient;
 use crate::client::Client;
 use crate::client::driver::Driver;
 use crate::event_loop::time_left;
@@ -43,7 +44,7 @@ impl<P: Protocol> EmbeddedClient<P> {
         if self.ready {
             return Some(Duration::ZERO);
         }
-        time_left(self.driver.deadline(Instant::now()))
+        time_left(self.driver.deadline(ambient::now()))
     }
 
     /// Takes note of an event. Events of other sources are ignored.
@@ -55,7 +56,7 @@ impl<P: Protocol> EmbeddedClient<P> {
     pub fn turn(&mut self) {
         self.ready = false;
         self.client.running.shared.bell.before_turn();
-        self.driver.turn(Instant::now());
+        self.driver.turn(ambient::now());
     }
 
     /// Whether the client was closed: this value may be dropped.

@@ -27,8 +27,9 @@ mod wait;
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use crate::ambient;
 use crate::counters::ClientCounters;
 use crate::outbox::Lane;
 use crate::protocol::Protocol;
@@ -134,7 +135,7 @@ impl<P: Protocol> Client<P> {
     /// The next push, waiting for it at most for `timeout`. `None` if none came, or none will
     /// because the client was closed or has a callback for pushes.
     pub fn next_push(&self, timeout: Duration) -> Option<P::Push> {
-        let deadline = Instant::now() + timeout.min(TIMEOUT_MAX);
+        let deadline = ambient::now() + timeout.min(TIMEOUT_MAX);
         self.running.current().shared.pushes.take(Some(deadline))
     }
 

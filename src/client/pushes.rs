@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::ambient;
 use crate::sync::lock;
 
 /// A bounded queue: when it is full the oldest goes, because what a server says last counts most.
@@ -62,7 +63,7 @@ impl<T> PushQueue<T> {
                     .wait(inner)
                     .unwrap_or_else(PoisonError::into_inner),
                 Some(at) => {
-                    let left = at.saturating_duration_since(Instant::now());
+                    let left = at.saturating_duration_since(ambient::now());
                     if left == Duration::ZERO {
                         return None;
                     }

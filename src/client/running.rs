@@ -6,10 +6,11 @@
 
 use std::sync::{Arc, OnceLock};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mio::Token;
 
+use crate::ambient;
 use crate::client::bell::Bell;
 use crate::client::driver::Driver;
 use crate::client::duty::Duty;
@@ -56,7 +57,7 @@ impl<P: Protocol> Running<P> {
             registry.map_err(ConnectError::Poll)?,
             Token(FIRST_TOKEN),
             recipe.transports.clone(),
-            Instant::now(),
+            ambient::now(),
         );
         let duty = Arc::new(Duty::new(event_loop, driver));
         let background = {

@@ -5,6 +5,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
+use crate::ambient;
 use crate::client::bell::Bell;
 use crate::client::calls::{Answer, CallId, Calls, Progress};
 use crate::client::error::{
@@ -77,7 +78,7 @@ const PACK_TIME: Duration = Duration::from_micros(50);
 
 impl<P: Protocol> Shared<P> {
     pub(crate) fn new(limits: Limits, bell: Arc<Bell>) -> Self {
-        let wire = Wire::new(limits.outbox_len_max, limits.frame_len_max, Instant::now());
+        let wire = Wire::new(limits.outbox_len_max, limits.frame_len_max, ambient::now());
         Self {
             outgoing: Mutex::new(Outgoing {
                 wire,
@@ -135,7 +136,7 @@ impl<P: Protocol> Shared<P> {
             if outgoing.flush_asked {
                 return;
             }
-            let now = Instant::now();
+            let now = ambient::now();
             if now < outgoing.wire.writing.last + PACK_TIME && outgoing.is_flowing() {
                 outgoing.flush_asked = true;
                 drop(outgoing);
@@ -150,7 +151,7 @@ impl<P: Protocol> Shared<P> {
     /// blocked, whoever drives will do it when the time comes.
     fn write(&self, outgoing: &mut Outgoing<P::Reply>) {
         if outgoing.is_flowing() {
-            if let Err(error) = outgoing.wire.flush(Instant::now()) {
+            if let Err(error) = outgoing.wire.flush(ambient::now()) {
                 outgoing.broken = Some(error);
                 self.bell.ring();
             }
@@ -189,7 +190,7 @@ impl<P: Protocol> Shared<P> {
         if outgoing.calls.open_count() >= max {
             return Err(CallError::TooManyCalls { max });
         }
-        let now = Instant::now();
+        let now = ambient::now();
         let deadline = now + timeout.min(TIMEOUT_MAX);
         let id = outgoing.calls.begin(deadline);
         if let Err(refusal) = append(&mut outgoing.wire, id.0) {
@@ -243,7 +244,7 @@ impl<P: Protocol> Shared<P> {
 
     /// Waits until the client is connected.
     pub(crate) fn wait_connected(&self, timeout: Duration) -> Result<(), ConnectError> {
-        let deadline = Instant::now() + timeout.min(TIMEOUT_MAX);
+        let deadline = ambient::now() + timeout.min(TIMEOUT_MAX);
         let mut outgoing = self.outgoing();
         loop {
             let why = match &outgoing.status {
@@ -256,7 +257,7 @@ impl<P: Protocol> Shared<P> {
                 Status::Connecting => NotConnected::Connecting,
                 Status::Draining => NotConnected::Draining,
             };
-            let left = deadline.saturating_duration_since(Instant::now());
+            let left = deadline.saturating_duration_since(ambient::now());
             if left == Duration::ZERO {
                 return Err(ConnectError::TimedOut {
                     waited: timeout,
@@ -273,7 +274,7 @@ impl<P: Protocol> Shared<P> {
 
     /// Takes nothing new from now on.
     pub(crate) fn begin_close(&self, timeout: Duration) {
-        let deadline = Instant::now() + timeout.min(TIMEOUT_MAX);
+        let deadline = ambient::now() + timeout.min(TIMEOUT_MAX);
         let mut outgoing = self.outgoing();
         let in_doubt_before = self.counters.events_in_doubt.read();
         let closing = outgoing.closing.get_or_insert(Closing {

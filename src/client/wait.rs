@@ -7,6 +7,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::Instant;
 
+use crate::ambient;
 use crate::client::calls::{Answer, CallId, Progress};
 use crate::client::duty::{Duty, pass_on};
 use crate::client::error::CallError;
@@ -29,7 +30,7 @@ pub(crate) fn block<P: Protocol>(
             let driven = duty.is_some_and(|duty| duty.drive_for(id, deadline, shared));
             let mut outgoing = shared.outgoing();
             let progress = outgoing.calls.poll(id, waker);
-            let over = Instant::now() >= deadline;
+            let over = ambient::now() >= deadline;
             if matches!(progress, Progress::Ended(_)) || over {
                 outgoing.parked.retain(|(other, _)| *other != id);
                 let others = !outgoing.parked.is_empty();
@@ -59,7 +60,7 @@ pub(crate) fn block<P: Protocol>(
                 continue;
             }
             drop(outgoing);
-            thread::park_timeout(deadline.saturating_duration_since(Instant::now()));
+            thread::park_timeout(deadline.saturating_duration_since(ambient::now()));
         }
     })
 }

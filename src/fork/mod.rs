@@ -10,11 +10,11 @@
 cfg_if::cfg_if! {
     if #[cfg(unix)] {
         mod unix;
-        pub(crate) use unix::Guard;
+        pub use unix::Guard;
         pub(crate) use unix::generation;
     } else {
         mod none;
-        pub(crate) use none::Guard;
+        pub use none::Guard;
         pub(crate) use none::generation;
     }
 }

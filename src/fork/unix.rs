@@ -46,14 +46,17 @@ pub(crate) fn generation() -> u32 {
 ///
 /// Declare it before the descriptor in a struct: fields are dropped in order.
 #[derive(Debug)]
-pub(crate) struct Guard {
+pub struct Guard {
     slot: Option<usize>,
     generation: u32,
 }
 
 impl Guard {
     /// Guards a descriptor, which must stay open for as long as the guard lives.
-    pub(crate) fn new(descriptor: &impl AsFd) -> io::Result<Self> {
+    ///
+    /// # Errors
+    /// The system has no memory left for its list of fork handlers, or no `/dev/null`.
+    pub fn new(descriptor: &impl AsFd) -> io::Result<Self> {
         ARMED
             .get_or_init(arm)
             .map_err(io::Error::from_raw_os_error)?;
@@ -64,7 +67,10 @@ impl Guard {
     }
 
     /// Fails in a forked child: the descriptor is its parent's.
-    pub(crate) fn check(&self) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// `NotConnected`, with a text that says why.
+    pub fn check(&self) -> io::Result<()> {
         if self.generation == generation() {
             return Ok(());
         }

@@ -1,9 +1,10 @@
 //! The server in a poll of the application's own.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mio::event::Event;
 
+use crate::ambient;
 use crate::endpoint::Endpoint;
 use crate::event_loop::time_left;
 use crate::protocol::Protocol;
@@ -55,7 +56,7 @@ impl<P: Protocol, H: Handler<P>> EmbeddedServer<P, H> {
     /// How long the next poll may take; `None` for as long as it likes.
     #[must_use]
     pub fn timeout(&self) -> Option<Duration> {
-        time_left(self.engine.deadline(Instant::now()))
+        time_left(self.engine.deadline(ambient::now()))
     }
 
     /// Takes note of an event. Events of other sources are ignored.
@@ -65,7 +66,7 @@ impl<P: Protocol, H: Handler<P>> EmbeddedServer<P, H> {
 
     /// Does what can be done now. To be called once after each poll.
     pub fn turn(&mut self) {
-        self.engine.turn(Instant::now());
+        self.engine.turn(ambient::now());
     }
 
     /// Whether a handle has shut the server down: it may be dropped.

@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use mio::{Interest, Registry, Token};
 
+use crate::ambient;
 use crate::backend::Link;
 use crate::close::CloseReason;
 use crate::counters::LiveServerCounters;
@@ -94,7 +95,7 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
         listeners: Vec<Listening>,
         control: Arc<Control>,
     ) -> std::io::Result<Self> {
-        let hello = Hello::new(P::NAME, P::VERSION, &limits, crate::epoch::fresh());
+        let hello = Hello::new(P::NAME, P::VERSION, &limits, ambient::fresh_number());
         let counters = Arc::clone(&control.counters);
         let mut engine = Self {
             handler,

@@ -6,8 +6,9 @@ use std::marker::PhantomData;
 use std::ops::Deref;
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use crate::ambient;
 use crate::counters::ServerCounters;
 use crate::endpoint::Endpoint;
 use crate::outbox::Lane;
@@ -101,7 +102,7 @@ impl<P: Protocol> ServerHandle<P> {
     /// Waits until that is done. True if every client could finish: then nothing that a client
     /// had handed over was lost.
     pub fn shutdown(&self, timeout: Duration) -> bool {
-        let deadline = Instant::now() + timeout;
+        let deadline = ambient::now() + timeout;
         let cut = || self.counters().closed.for_reason("closed_here");
         let cut_before = cut();
         self.control.order(Command::Stop { deadline });

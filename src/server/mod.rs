@@ -23,8 +23,9 @@ mod responder;
 
 use std::io;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use crate::ambient;
 use crate::endpoint::Endpoint;
 use crate::event_loop::EventLoop;
 use crate::protocol::Protocol;
@@ -91,11 +92,11 @@ impl<P: Protocol, H: Handler<P>> Server<P, H> {
     pub fn run(mut self) -> io::Result<()> {
         let stopped = self.handle.stopped_guard();
         while !self.engine.is_stopped() {
-            let deadline = self.engine.deadline(Instant::now());
+            let deadline = self.engine.deadline(ambient::now());
             let engine = &mut self.engine;
             self.event_loop
                 .wait(deadline, |token| engine.handle_event(token))?;
-            engine.turn(Instant::now());
+            engine.turn(ambient::now());
         }
         drop(self.engine);
         drop(stopped);

@@ -5,10 +5,10 @@ use std::fmt;
 use std::io;
 use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, OnceLock};
-use std::time::Instant;
 
 use serde::Serialize;
 
+use crate::ambient;
 use crate::close::CloseReason;
 use crate::counters::LiveServerCounters;
 use crate::envelope::{EncodeError, Failure, Head};
@@ -294,7 +294,7 @@ impl PeerShared {
         if outgoing.corked || outgoing.wire.writing.blocked_since.is_some() {
             return;
         }
-        let flushed = outgoing.wire.flush(Instant::now());
+        let flushed = outgoing.wire.flush(ambient::now());
         self.after_flush(&mut outgoing, flushed);
     }
 
