@@ -361,16 +361,14 @@ impl<P: Protocol> Driver<P> {
 
     fn acknowledged(&mut self, id: u64, events: u64) -> Result<(), CloseReason> {
         let mut outgoing = self.shared.outgoing();
-        let Some(new) = events.checked_sub(outgoing.events_acknowledged) else {
-            return Err(CloseReason::Malformed(
-                "fewer events acknowledged than before",
-            ));
-        };
         if events > outgoing.events {
             return Err(CloseReason::Malformed("more events acknowledged than sent"));
         }
-        outgoing.events_acknowledged = events;
-        self.shared.counters.events_acknowledged.add(new);
+        // The answer to a sync waits its turn, and one that nobody asked for may overtake it.
+        if let Some(new) = events.checked_sub(outgoing.events_acknowledged) {
+            outgoing.events_acknowledged = events;
+            self.shared.counters.events_acknowledged.add(new);
+        }
         if id != 0 {
             // A sync that nobody waits for any more has still told how many.
             let synced = Ok(Answer::Synced);
