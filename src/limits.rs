@@ -69,6 +69,9 @@ impl Default for Limits {
     }
 }
 
+/// The longest time that any bound may be.
+const DURATION_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
+
 /// The shortest `frame_len_max` that still holds every control frame.
 pub(crate) const FRAME_LEN_MIN: u32 = 1024;
 
@@ -96,6 +99,19 @@ impl Limits {
             return error(format!(
                 "partial_len_max is {len}, must hold one frame of frame_len_max {frame_len_max} and 4 bytes"
             ));
+        }
+        for (name, value) in [
+            ("handshake_timeout", self.handshake_timeout),
+            ("ping_interval", self.ping_interval),
+            ("silence_timeout", self.silence_timeout),
+            ("frame_timeout", self.frame_timeout),
+            ("stall_timeout", self.stall_timeout),
+            ("reconnect_delay_max", self.reconnect_delay_max),
+        ] {
+            // What is added to a time must not reach beyond the end of time.
+            if value > DURATION_MAX {
+                return error(format!("{name} is {value:?}, must be at most a year"));
+            }
         }
         if self.silence_timeout < self.ping_interval * 2 {
             let (silence, ping) = (self.silence_timeout, self.ping_interval);
@@ -138,3 +154,23 @@ impl Limits {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the limits don't fit: {0}")]
 pub struct LimitsError(String);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_that_no_clock_can_hold_are_refused() {
+        let never = Limits {
+            silence_timeout: Duration::MAX,
+            ..Limits::default()
+        };
+        let error = never.check().unwrap_err().to_string();
+        assert!(error.contains("silence_timeout"), "{error}");
+        let rarely = Limits {
+            ping_interval: Duration::MAX,
+            ..never
+        };
+        rarely.check().unwrap_err();
+    }
+}

@@ -23,11 +23,13 @@ use crate::backend::Link;
 use crate::close::CloseReason;
 use crate::counters::LiveServerCounters;
 use crate::envelope::{self, Failure, Head};
+use crate::fork;
 use crate::hello::Hello;
 use crate::inbox::Inbox;
 use crate::limits::Limits;
 use crate::outbox::Lane;
 use crate::protocol::Protocol;
+use crate::server::TIMEOUT_MAX;
 use crate::server::control::{Command, Control};
 use crate::server::handler::Handler;
 use crate::server::listening::{Accepted, Listening};
@@ -84,6 +86,18 @@ pub(crate) struct Engine<P: Protocol, H: Handler<P>> {
     stop_at: Option<Instant>,
     protocol: std::marker::PhantomData<fn() -> P>,
     wanted: Vec<usize>,
+    generation: u32,
+}
+
+impl<P: Protocol, H: Handler<P>> Drop for Engine<P, H> {
+    /// Peers and handles may outlive the loop: they must not keep the links of clients that nobody
+    /// listens to any more.
+    fn drop(&mut self) {
+        // In a forked child they are the parent's.
+        if self.generation == fork::generation() {
+            self.close_all(ambient::now());
+        }
+    }
 }
 
 impl<P: Protocol, H: Handler<P>> Engine<P, H> {
@@ -119,6 +133,7 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
             stop_at: None,
             protocol: std::marker::PhantomData,
             wanted: Vec::new(),
+            generation: fork::generation(),
         };
         for (index, listening) in engine.listeners.iter_mut().enumerate() {
             engine.registry.register(
@@ -201,9 +216,13 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
             self.begin_stop(deadline, now);
         }
         if self.stop_at.is_some_and(|at| now >= at) {
-            for index in 0..self.entries.len() {
-                self.close(index, CloseReason::ClosedHere, now);
-            }
+            self.close_all(now);
+        }
+    }
+
+    fn close_all(&mut self, now: Instant) {
+        for index in 0..self.entries.len() {
+            self.close(index, CloseReason::ClosedHere, now);
         }
     }
 
@@ -395,11 +414,12 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
             let read = {
                 let mut outgoing = entry.shared.outgoing();
                 if let Some(reason) = outgoing.doomed.take() {
-                    return Err(reason);
+                    return Err(entry.session.at_end(reason));
                 }
                 outgoing.corked = true;
                 outgoing.paused = outgoing.is_choked(self.limits.outbox_len_max);
                 if outgoing.paused {
+                    entry.session.not_listened(now);
                     return Ok(More::No);
                 }
                 outgoing.wire.recv(entry.inbox.room())
@@ -415,8 +435,11 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
                     }
                 }
                 Ok(Read::Blocked) => return Ok(More::No),
-                Ok(Read::End) => return Err(entry.session.at_link_end()),
-                Err(error) => return Err(CloseReason::LinkFailed(Arc::new(error))),
+                Ok(Read::End) => return Err(entry.session.at_end(CloseReason::PeerGone)),
+                Err(error) => {
+                    let reason = CloseReason::LinkFailed(Arc::new(error));
+                    return Err(entry.session.at_end(reason));
+                }
             }
         }
     }
@@ -537,7 +560,7 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
         let mut outgoing = entry.shared.outgoing();
         outgoing.corked = false;
         if let Some(reason) = outgoing.doomed.take() {
-            return Err(reason);
+            return Err(entry.session.at_end(reason));
         }
         if outgoing.ending && outgoing.calls.is_empty() && !entry.session.said_goodbye() {
             entry.session.say_goodbye(&mut outgoing.wire.outbox, now);
@@ -546,7 +569,10 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
         for _ in 0..2 {
             entry.session.answer(&mut outgoing.wire.outbox);
             let flushed = outgoing.wire.flush(now);
-            flushed.map_err(|error| CloseReason::LinkFailed(Arc::new(error)))?;
+            if let Err(error) = flushed {
+                let reason = CloseReason::LinkFailed(Arc::new(error));
+                return Err(entry.session.at_end(reason));
+            }
         }
         if entry.session.is_over(&mut outgoing.wire.outbox) {
             return Err(CloseReason::Finished);
@@ -630,6 +656,9 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
             self.greeting_count -= 1;
         }
         self.counters.closed.count(&reason);
+        if self.stop_at.is_some() && entry.connected && !matches!(reason, CloseReason::Finished) {
+            self.control.unfinished.one();
+        }
         self.control.remove_peer(entry.shared.key());
         // A descriptor is free again.
         for listening in &mut self.listeners {
@@ -656,9 +685,6 @@ enum More {
 
 /// The time that a peer which waits for its visit is granted before its timer is looked at again.
 const VISIT_DELAY_MAX: Duration = Duration::from_millis(1);
-
-/// The longest that a call's deadline is taken to lie ahead.
-const TIMEOUT_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// Runs the application's code: its handler, which is its own to keep whole, and the decoding of
 /// its messages.

@@ -14,7 +14,7 @@ use crate::endpoint::Endpoint;
 use crate::outbox::Lane;
 use crate::protocol::Protocol;
 use crate::server::control::{Command, Control};
-use crate::server::{DROP_TIMEOUT, Peer, PeerKey, PushError};
+use crate::server::{DROP_TIMEOUT, Peer, PeerKey, PushError, TIMEOUT_MAX};
 use crate::sync::lock;
 
 /// A server, as any thread can talk to it: cheap to clone.
@@ -99,12 +99,10 @@ impl<P: Protocol> ServerHandle<P> {
     /// Shuts the server down: it takes no new clients and gives its names back at once, asks its
     /// clients to finish, answers their open calls, and closes whoever is left after `timeout`.
     ///
-    /// Waits until that is done. True if every client could finish: then nothing that a client
-    /// had handed over was lost.
+    /// Waits until that is done. True if every client has finished: then nothing that a client
+    /// had handed over was lost. Not for the handler itself, which would wait for its own end.
     pub fn shutdown(&self, timeout: Duration) -> bool {
-        let deadline = ambient::now() + timeout;
-        let cut = || self.counters().closed.for_reason("closed_here");
-        let cut_before = cut();
+        let deadline = ambient::now() + timeout.min(TIMEOUT_MAX);
         self.control.order(Command::Stop { deadline });
         let mut done = lock(&self.stopped.done);
         while !*done {
@@ -114,19 +112,22 @@ impl<P: Protocol> ServerHandle<P> {
                 .wait(done)
                 .unwrap_or_else(std::sync::PoisonError::into_inner);
         }
-        cut() == cut_before
+        self.control.unfinished.read() == 0
     }
 
-    /// What tells those who wait in [`shutdown`](ServerHandle::shutdown), also after a panic.
-    pub(crate) fn stopped_guard(&self) -> impl Drop + use<P> {
-        struct Guard(Arc<Stopped>);
-        impl Drop for Guard {
-            fn drop(&mut self) {
-                *lock(&self.0.done) = true;
-                self.0.changed.notify_all();
-            }
-        }
-        Guard(Arc::clone(&self.stopped))
+    pub(crate) fn stopped_guard(&self) -> StoppedGuard {
+        StoppedGuard(Arc::clone(&self.stopped))
+    }
+}
+
+/// When it goes, it tells those who wait in [`shutdown`](ServerHandle::shutdown): also when the
+/// server has never run, or after a panic.
+pub(crate) struct StoppedGuard(Arc<Stopped>);
+
+impl Drop for StoppedGuard {
+    fn drop(&mut self) {
+        *lock(&self.0.done) = true;
+        self.0.changed.notify_all();
     }
 }
 
