@@ -1,5 +1,6 @@
 //! Where a client connects, within which limits, and what it does with pushes.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -124,5 +125,14 @@ impl<P: Protocol> ClientBuilder<P> {
             limits: self.limits,
             on_push: self.on_push,
         }))
+    }
+}
+
+impl<P: Protocol> fmt::Debug for ClientBuilder<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientBuilder")
+            .field("transports", &self.transports)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
     }
 }

@@ -1,5 +1,6 @@
 //! Where a server listens, and within which limits.
 
+use std::fmt;
 use std::io;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -135,6 +136,15 @@ impl<P: Protocol> ServerBuilder<P> {
             listeners.push(Listening::new(listener, at.into()));
         }
         Ok((listeners, endpoints))
+    }
+}
+
+impl<P> fmt::Debug for ServerBuilder<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerBuilder")
+            .field("transports", &self.transports)
+            .field("limits", &self.limits)
+            .finish()
     }
 }
 

@@ -130,6 +130,14 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
         Ok(engine)
     }
 
+    pub(crate) fn handler(&self) -> &H {
+        &self.handler
+    }
+
+    pub(crate) fn handler_mut(&mut self) -> &mut H {
+        &mut self.handler
+    }
+
     /// Takes note that the source of this token is ready. Tokens of others are ignored.
     pub(crate) fn handle_event(&mut self, token: Token) {
         let Some(index) = token.0.checked_sub(self.first_token) else {
@@ -646,8 +654,8 @@ enum More {
 /// The time that a peer which waits for its visit is granted before its timer is looked at again.
 const VISIT_DELAY_MAX: Duration = Duration::from_millis(1);
 
-/// The longest that a call's deadline is taken to lie ahead.
-const TIMEOUT_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
+/// The longest that a deadline is taken to lie ahead.
+pub(crate) const TIMEOUT_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// Runs the application's code. The handler is the application's own to keep whole.
 fn guard(counters: &LiveServerCounters, code: impl FnOnce()) -> Result<(), CloseReason> {
