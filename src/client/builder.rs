@@ -16,6 +16,8 @@ use crate::client::running::{OnPush, Recipe, Running};
 use crate::client::shared::Shared;
 use crate::limits::Limits;
 use crate::protocol::{NAME_LEN_MAX, Protocol};
+#[cfg(feature = "settings")]
+use crate::settings::{Settings, SettingsError};
 use crate::transport::Transport;
 
 /// Describes a client. From [`Client::builder`].
@@ -39,6 +41,17 @@ impl<P: Protocol> ClientBuilder<P> {
     pub fn transport(mut self, transport: Transport) -> Self {
         self.transports.push(transport);
         self
+    }
+
+    /// Connects to the first of the settings' transports that answers, within their limits.
+    ///
+    /// # Errors
+    /// The directory that the addresses derive from can't be used; see [`Settings::transports`].
+    #[cfg(feature = "settings")]
+    pub fn settings(mut self, settings: &Settings) -> Result<Self, SettingsError> {
+        self.transports.extend(settings.transports()?);
+        self.limits = settings.limits().clone();
+        Ok(self)
     }
 
     /// Takes these bounds instead of the default ones.
