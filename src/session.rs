@@ -367,11 +367,6 @@ impl Session {
         }
     }
 
-    /// Whether this side has said goodbye.
-    pub fn said_goodbye(&self) -> bool {
-        self.ending.said.is_some()
-    }
-
     /// Whether the session has ended as it should, and the link can go.
     pub fn is_over(&self, outbox: &mut Outbox) -> bool {
         let ending = &self.ending;

@@ -26,7 +26,7 @@ use crate::envelope::{self, Failure, Head};
 use crate::hello::Hello;
 use crate::inbox::Inbox;
 use crate::limits::Limits;
-use crate::outbox::Lane;
+use crate::outbox::{Lane, Outbox};
 use crate::protocol::Protocol;
 use crate::server::control::{Command, Control};
 use crate::server::handler::Handler;
@@ -532,7 +532,8 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
         if let Some(reason) = outgoing.doomed.take() {
             return Err(reason);
         }
-        if outgoing.ending && outgoing.calls.is_empty() && !entry.session.said_goodbye() {
+        if outgoing.ending && outgoing.calls.is_empty() && !outgoing.said_goodbye {
+            outgoing.said_goodbye = true;
             entry.session.say_goodbye(&mut outgoing.wire.outbox, now);
         }
         // Twice: what was written may let the farewell follow.
@@ -608,6 +609,7 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
             return;
         }
         let link = outgoing.wire.detach();
+        count_unsent(&mut outgoing.wire.outbox, &self.counters);
         outgoing.calls.clear();
         outgoing.corked = false;
         let reason = entry.refused.take().unwrap_or(reason);
@@ -655,6 +657,17 @@ fn guard(counters: &LiveServerCounters, code: impl FnOnce()) -> Result<(), Close
         counters.handler_panics.one();
         CloseReason::HandlerPanicked
     })
+}
+
+/// Empties the outbox of a peer that is gone. What a push says is lost with it, but not silently; a
+/// call that has no reply ends with an error at the client.
+fn count_unsent(outbox: &mut Outbox, counters: &LiveServerCounters) {
+    outbox.reset(|payload| {
+        if let Ok((Head::Push, _)) = envelope::decode_head(payload) {
+            counters.pushes_unsent.one();
+        }
+        false
+    });
 }
 
 fn deregister(registry: &Registry, source: &mut impl mio::event::Source) {

@@ -65,6 +65,8 @@ pub(crate) struct Outgoing {
     pub(crate) paused: bool,
     /// The loop wants to hear when the last call was answered.
     pub(crate) ending: bool,
+    /// The goodbye is in the outbox: nothing may follow it.
+    pub(crate) said_goodbye: bool,
     /// The loop is asked to close the peer, or a write has failed.
     pub(crate) doomed: Option<CloseReason>,
     /// Set once the loop has let go of the peer.
@@ -171,6 +173,7 @@ impl PeerShared {
                 corked: false,
                 paused: false,
                 ending: false,
+                said_goodbye: false,
                 doomed: None,
                 ended: None,
             }),
@@ -311,8 +314,10 @@ impl PeerShared {
 }
 
 impl Outgoing {
+    /// Why nothing can be sent any more.
     fn gone(&self) -> Option<CloseReason> {
-        self.ended.as_ref().or(self.doomed.as_ref()).cloned()
+        let reason = self.ended.as_ref().or(self.doomed.as_ref()).cloned();
+        reason.or_else(|| self.said_goodbye.then_some(CloseReason::Finished))
     }
 }
 
