@@ -2,6 +2,8 @@
 
 pub mod backend;
 mod endpoint;
+#[cfg(any(feature = "uds", feature = "tcp"))]
+mod fork;
 mod identity;
 mod limits;
 mod transport;

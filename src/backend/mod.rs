@@ -11,6 +11,11 @@
 //! own. [`Backend`], [`Listener`] and [`Link`] hold the prose.
 
 mod capabilities;
+mod directory;
+#[cfg(feature = "tcp")]
+mod tcp;
+#[cfg(feature = "uds")]
+mod uds;
 
 use std::io;
 
@@ -19,6 +24,11 @@ use mio::event::Source;
 use crate::identity::PeerId;
 
 pub use capabilities::{Capabilities, EndOfPeer, PeerIdentity};
+pub use directory::runtime_directory;
+#[cfg(feature = "tcp")]
+pub use tcp::Tcp;
+#[cfg(feature = "uds")]
+pub use uds::Uds;
 
 /// A kind of transport: makes listeners and links.
 ///

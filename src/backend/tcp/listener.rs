@@ -1,0 +1,73 @@
+//! A bound port.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use mio::event::Source;
+use mio::{Interest, Registry, Token};
+
+use super::key::Key;
+use super::{Link, Listener, TcpLink};
+use crate::fork::Guard;
+
+/// Accepts anybody; the link then wants proof.
+#[derive(Debug)]
+pub(super) struct TcpListener {
+    // Dropped before the listener that it guards.
+    _guard: Guard,
+    listener: mio::net::TcpListener,
+    /// What the system made of the address that was asked for.
+    address: SocketAddr,
+    key: Arc<Key>,
+}
+
+impl TcpListener {
+    pub(super) fn bind(address: SocketAddr, key: Arc<Key>) -> io::Result<Self> {
+        let listener = mio::net::TcpListener::bind(address).map_err(|error| {
+            io::Error::new(error.kind(), format!("can't listen at {address}: {error}"))
+        })?;
+        Ok(Self {
+            _guard: Guard::new(&listener)?,
+            address: listener.local_addr()?,
+            listener,
+            key,
+        })
+    }
+}
+
+impl Listener for TcpListener {
+    fn accept(&mut self) -> io::Result<Box<dyn Link>> {
+        let (stream, _) = self.listener.accept()?;
+        let link = TcpLink::accepted(stream, Arc::clone(&self.key))?;
+        Ok(Box::new(link))
+    }
+
+    fn address(&self) -> String {
+        self.address.to_string()
+    }
+}
+
+impl Source for TcpListener {
+    fn register(
+        &mut self,
+        registry: &Registry,
+        token: Token,
+        interest: Interest,
+    ) -> io::Result<()> {
+        self.listener.register(registry, token, interest)
+    }
+
+    fn reregister(
+        &mut self,
+        registry: &Registry,
+        token: Token,
+        interest: Interest,
+    ) -> io::Result<()> {
+        self.listener.reregister(registry, token, interest)
+    }
+
+    fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
+        self.listener.deregister(registry)
+    }
+}

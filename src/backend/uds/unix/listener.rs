@@ -1,0 +1,116 @@
+//! A bound path.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+
+use interprocess::local_socket::{ListenerNonblockingMode, ListenerOptions, prelude::*};
+use interprocess::os::unix::local_socket::{FilesystemUdSocket, ListenerOptionsExt};
+use interprocess::os::unix::uds_local_socket;
+use mio::event::Source;
+use mio::net::UnixListener;
+use mio::{Interest, Registry, Token};
+
+use super::name::Name;
+use super::{Link, Listener, Uds, UdsLink, denied, peer};
+use crate::backend::directory;
+use crate::fork::Guard;
+
+/// Accepts whom the kernel vouches for.
+#[derive(Debug)]
+pub(super) struct UdsListener {
+    // Dropped in this order: the socket is closed before its name is given up.
+    _guard: Guard,
+    listener: UnixListener,
+    name: Name,
+    uds: Uds,
+}
+
+impl UdsListener {
+    /// Takes the path and listens there.
+    pub(super) fn bind(uds: &Uds, path: PathBuf) -> io::Result<Self> {
+        let open = !uds.uids.is_empty() || !uds.gids.is_empty();
+        // An absolute path with a file name has a parent.
+        if let Some(parent) = path.parent() {
+            directory::create(parent, if open { 0o711 } else { 0o700 })?;
+            directory::check_not_writable(parent)?;
+        }
+        let mut name = Name::take(path)?;
+        let socket = listen(&name, if open { 0o666 } else { 0o600 })?;
+        name.created()?;
+        let listener = UnixListener::from(socket);
+        Ok(Self {
+            _guard: Guard::new(&listener)?,
+            listener,
+            name,
+            uds: uds.clone(),
+        })
+    }
+}
+
+/// Creates the socket, with the mode from its first moment where the system can do that.
+fn listen(name: &Name, mode: libc::mode_t) -> io::Result<OwnedFd> {
+    let path = name.path();
+    let options = || {
+        let name = path.to_fs_name::<FilesystemUdSocket>()?;
+        // Its own reclaiming and overwriting displace live listeners; `Name` does both.
+        let options = ListenerOptions::new()
+            .name(name)
+            .nonblocking(ListenerNonblockingMode::Both)
+            .reclaim_name(false);
+        io::Result::Ok(options)
+    };
+    let create = |options: ListenerOptions<'_>| -> io::Result<uds_local_socket::Listener> {
+        options.create_sync_as()
+    };
+    let listener = match create(options()?.mode(mode)) {
+        // macOS and older BSDs can't set it beforehand. Until the change below the umask decides,
+        // and the directory and the check of the peer's user protect us.
+        Err(error) if error.kind() == io::ErrorKind::Unsupported => create(options()?),
+        other => other,
+    }?;
+    // Also where it was set: the umask may have taken bits away.
+    rustix::fs::chmod(path, rustix::fs::Mode::from_raw_mode(mode))?;
+    Ok(listener.into())
+}
+
+impl Listener for UdsListener {
+    fn accept(&mut self) -> io::Result<Box<dyn Link>> {
+        let (stream, _) = self.listener.accept()?;
+        let (stream, peer) = peer::identify(stream)?;
+        peer::check(&self.uds, &peer).map_err(|text| {
+            let path = self.name.path().display();
+            denied(&format!("{path} turned away {text}"))
+        })?;
+        Ok(Box::new(UdsLink::new(stream, peer)?))
+    }
+
+    fn address(&self) -> String {
+        // It came in as text, so nothing is lost.
+        self.name.path().to_string_lossy().into_owned()
+    }
+}
+
+impl Source for UdsListener {
+    fn register(
+        &mut self,
+        registry: &Registry,
+        token: Token,
+        interest: Interest,
+    ) -> io::Result<()> {
+        self.listener.register(registry, token, interest)
+    }
+
+    fn reregister(
+        &mut self,
+        registry: &Registry,
+        token: Token,
+        interest: Interest,
+    ) -> io::Result<()> {
+        self.listener.reregister(registry, token, interest)
+    }
+
+    fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
+        self.listener.deregister(registry)
+    }
+}

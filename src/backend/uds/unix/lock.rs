@@ -1,0 +1,156 @@
+//! The lock file: says who holds a name, and is released by the kernel when that process dies.
+//!
+//! The file is removed with the name, which brings a classic race: one process opens the file, the
+//! holder removes it and lets go, another creates a new one and locks it, and now two processes
+//! hold "the" lock. So whoever gets the lock looks again whether the name still leads to the file
+//! that it locked, and starts over if not. The holder removes the file while it still holds the
+//! lock. Hence: whoever holds a lock whose file has the name holds the name, and nobody else does.
+//!
+//! flock, and not fcntl: an fcntl lock does not keep two listeners of one process apart, and is
+//! lost when anyone in the process closes any descriptor of the file. What flock does wrong, to
+//! live on in a forked child, [`Guard`] undoes.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, Write};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, Mode, OFlags, flock};
+use rustix::io::Errno;
+
+use super::name::FileId;
+use crate::fork::Guard;
+
+/// Each turn of the loop means that someone else took or left the name meanwhile.
+const ATTEMPTS_MAX: u32 = 100;
+
+/// A held lock. Dropping it lets go; [`Lock::remove`] removes the file before.
+#[derive(Debug)]
+pub(super) struct Lock {
+    _guard: Guard,
+    file: File,
+    path: PathBuf,
+}
+
+impl Lock {
+    /// Takes the lock of a name: the file `<path>.lock`.
+    ///
+    /// # Errors
+    /// `AddrInUse` with the holder's process id if someone has it; `WouldBlock` if others come and
+    /// go too fast.
+    pub(super) fn take(name: &Path) -> io::Result<Self> {
+        let mut path = name.as_os_str().to_owned();
+        path.push(".lock");
+        let path = PathBuf::from(path);
+        for _ in 0..ATTEMPTS_MAX {
+            let mut file = open(&path)?;
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => {}
+                Err(Errno::WOULDBLOCK) => return Err(in_use(name, holder(&mut file))),
+                Err(error) => return Err(error.into()),
+            }
+            if FileId::of_name(&path)? == Some(FileId::of_file(&file)?) {
+                let mut lock = Self {
+                    _guard: Guard::new(&file)?,
+                    file,
+                    path,
+                };
+                lock.sign()?;
+                return Ok(lock);
+            }
+        }
+        let text = format!("others keep taking {}: try again", name.display());
+        Err(io::Error::new(io::ErrorKind::WouldBlock, text))
+    }
+
+    /// Leaves our process id for those who find the name taken.
+    fn sign(&mut self) -> io::Result<()> {
+        self.file.set_len(0)?;
+        self.file.rewind()?;
+        writeln!(self.file, "{}", std::process::id())
+    }
+
+    /// Removes the file, unless someone has put another one in its place.
+    pub(super) fn remove(&self) -> io::Result<()> {
+        if FileId::of_name(&self.path)? == Some(FileId::of_file(&self.file)?) {
+            fs::remove_file(&self.path)?;
+        }
+        Ok(())
+    }
+}
+
+/// Opens or creates the file: never through a link, never waiting (it might be a FIFO).
+fn open(path: &Path) -> io::Result<File> {
+    let flags = OFlags::RDWR
+        | OFlags::CREATE
+        | OFlags::CLOEXEC
+        | OFlags::NOFOLLOW
+        | OFlags::NONBLOCK
+        | OFlags::NOCTTY;
+    let file = rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR).map_err(|error| {
+        let error = io::Error::from(error);
+        let text = format!("the lock file {} can't be opened: {error}", path.display());
+        io::Error::new(error.kind(), text)
+    })?;
+    Ok(File::from(file))
+}
+
+/// The process id in the file. A holder that is just signing leaves it empty.
+fn holder(file: &mut File) -> Option<u32> {
+    let mut text = String::new();
+    file.take(16).read_to_string(&mut text).ok()?;
+    text.trim_end().parse().ok()
+}
+
+/// The error for a name that a live process holds.
+pub(super) fn in_use(name: &Path, holder: Option<u32>) -> io::Error {
+    let text = match holder {
+        Some(pid) => format!("{} is in use by process {pid}", name.display()),
+        None => format!("{} is in use by another process", name.display()),
+    };
+    io::Error::new(io::ErrorKind::AddrInUse, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_taker_is_told_who_has_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let name = directory.path().join("a.sock");
+        let lock = Lock::take(&name).unwrap();
+        let error = Lock::take(&name).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+        let pid = std::process::id().to_string();
+        assert!(error.to_string().contains(&pid), "{error}");
+        lock.remove().unwrap();
+        drop(lock);
+        Lock::take(&name).unwrap();
+    }
+
+    #[test]
+    fn a_lock_on_a_removed_file_is_not_the_lock() {
+        let directory = tempfile::tempdir().unwrap();
+        let name = directory.path().join("a.sock");
+        let first = Lock::take(&name).unwrap();
+        fs::remove_file(&first.path).unwrap();
+        // The name is free again, whoever removed the file, and the first must not remove what
+        // the second has put there.
+        let second = Lock::take(&name).unwrap();
+        first.remove().unwrap();
+        drop(first);
+        assert!(second.path.exists());
+        assert!(Lock::take(&name).is_err());
+    }
+
+    #[test]
+    fn a_link_in_the_lock_files_place_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let name = directory.path().join("a.sock");
+        let victim = directory.path().join("victim");
+        fs::write(&victim, "precious").unwrap();
+        std::os::unix::fs::symlink(&victim, directory.path().join("a.sock.lock")).unwrap();
+        assert!(Lock::take(&name).is_err());
+        assert_eq!(fs::read(&victim).unwrap(), b"precious");
+    }
+}

@@ -1,0 +1,61 @@
+//! Unix: the parts joined.
+//!
+//! `address` reads the path, `name` takes it and gives it back, `lock` says who holds it, `peer`
+//! decides with whom we talk, `listener` and `link` do what the contract asks.
+
+mod address;
+mod link;
+mod listener;
+mod lock;
+mod name;
+mod peer;
+
+use std::io;
+
+use mio::net::UnixStream;
+
+use self::link::UdsLink;
+use self::listener::UdsListener;
+use super::{Capabilities, Link, Listener, Uds};
+
+// What the systems do differently: `PEER_IDENTITY`, `send` without SIGPIPE, and `credentials` for
+// what interprocess can't read.
+cfg_if::cfg_if! {
+    if #[cfg(any(target_os = "linux", target_os = "android"))] {
+        mod linux;
+        use linux as system;
+    } else if #[cfg(target_vendor = "apple")] {
+        mod apple;
+        use apple as system;
+    } else {
+        mod bsd;
+        use bsd as system;
+    }
+}
+
+pub(super) fn capabilities() -> Capabilities {
+    Capabilities {
+        peer_identity: system::PEER_IDENTITY,
+        ..Capabilities::stream("uds")
+    }
+}
+
+pub(super) fn bind(uds: &Uds, address: &str) -> io::Result<Box<dyn Listener>> {
+    let path = address::parse(address)?;
+    Ok(Box::new(UdsListener::bind(uds, path)?))
+}
+
+pub(super) fn connect(uds: &Uds, address: &str) -> io::Result<Box<dyn Link>> {
+    let path = address::parse(address)?;
+    // Not interprocess: its non-blocking connect reports success for an unconnected socket when
+    // the backlog is full. mio's fails with `WouldBlock`.
+    let stream = UnixStream::connect(&path)?;
+    let (stream, peer) = peer::identify(stream)?;
+    peer::check(uds, &peer)
+        .map_err(|text| denied(&format!("{} is held by {text}", path.display())))?;
+    Ok(Box::new(UdsLink::new(stream, peer)?))
+}
+
+fn denied(text: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::PermissionDenied, text)
+}

@@ -1,0 +1,23 @@
+//! Windows: says so. It has Unix sockets of its own since 2018, but without the peer's identity,
+//! and mio can't wait for them.
+
+use std::io;
+
+use super::{Capabilities, Link, Listener, Uds};
+
+const REASON: &str = "Unix domain sockets need a Unix system: use the tcp transport here";
+
+pub(super) fn capabilities() -> Capabilities {
+    Capabilities {
+        unsupported: Some(REASON),
+        ..Capabilities::stream("uds")
+    }
+}
+
+pub(super) fn bind(_uds: &Uds, _address: &str) -> io::Result<Box<dyn Listener>> {
+    Err(io::Error::new(io::ErrorKind::Unsupported, REASON))
+}
+
+pub(super) fn connect(_uds: &Uds, _address: &str) -> io::Result<Box<dyn Link>> {
+    Err(io::Error::new(io::ErrorKind::Unsupported, REASON))
+}
