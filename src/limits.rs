@@ -78,9 +78,8 @@ impl Limits {
     /// # Errors
     /// Names the bounds that don't, and their values.
     pub fn check(&self) -> Result<(), LimitsError> {
-        let error = |bounds: &'static [&'static str], problem: String| {
-            Err(LimitsError { bounds, problem })
-        };
+        let error =
+            |bounds: &'static [&'static str], problem: String| Err(LimitsError { bounds, problem });
         let frame_len_max = self.frame_len_max;
         if frame_len_max < FRAME_LEN_MIN {
             return error(
