@@ -1,6 +1,8 @@
 //! wayside connects the processes of one host.
 
 pub mod backend;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod endpoint;
 #[cfg(any(feature = "uds", feature = "tcp"))]
 mod fork;

@@ -43,8 +43,8 @@ pub use uds::Uds;
 ///    it created is left behind.
 /// 4. **B4** An address that can't work (malformed, too long) fails with `InvalidInput` from both
 ///    calls, and the error's text says what is wrong and, for a limit, the limit.
-/// 5. **B5** Neither call blocks: a full backlog or a busy instance is `WouldBlock`, and the
-///    caller tries again later.
+/// 5. **B5** Neither call blocks: a full backlog or a busy instance is `WouldBlock` (where the
+///    system can't tell it from B1, that error), and the caller tries again later.
 pub trait Backend: Send + Sync + 'static {
     /// What this transport can do on this platform. Constant for the life of the process.
     fn capabilities(&self) -> Capabilities;
@@ -94,16 +94,21 @@ pub trait Listener: Source + Send {
 ///    Neither blocks. `send` may take a part of the bytes, never none of a non-empty slice.
 /// 3. **L3** Once registered (for both interests), a link becomes readable when bytes have come
 ///    since the last `WouldBlock` of `recv`, and writable when there is room again since the last
-///    `WouldBlock` of `send`. Readiness is an edge: the caller goes on until `WouldBlock`.
-///    Readiness without cause is allowed.
+///    `WouldBlock` of `send`. Readiness is an edge: the caller goes on until `WouldBlock`, and on
+///    any edge, of either kind, tries `recv` and then, if something waits to be sent, `send`. (A
+///    handshake below may end inside `recv` on an edge for reading; what `send` had to hold back
+///    for it gets no other.) Readiness without cause is allowed.
 /// 4. **L4** When the peer's end is dropped or its process dies, `recv` first gives all bytes that
 ///    had been sent, then `Ok(0)` or an error, now and for ever, with an edge; `send` fails with
-///    an error. A transport that can't tell says so in [`Capabilities::end_of_peer`], and the
-///    session's ping finds out.
+///    an error, if not at once then once the system has noticed. If bytes of ours were left unread
+///    there, the last of the peer's may be lost (TCP resets such a connection): an orderly end is
+///    agreed upon above. A transport that can't tell says so in [`Capabilities::end_of_peer`], and
+///    the session's ping finds out.
 /// 5. **L5** A link's back-pressure, limits and end concern no other link.
 /// 6. **L6** [`peer`](Link::peer) is complete once `recv` has given a byte, and what it says was
 ///    vouched for by the system, never by the peer alone.
-/// 7. **L7** Dropping a link releases its descriptors and whatever names it holds.
+/// 7. **L7** Dropping a link releases its descriptors and whatever names it holds. In a forked
+///    child a link of the parent is not usable and does not keep the connection open.
 pub trait Link: Source + Send {
     /// Receives some bytes into `buffer`, which is not empty. `Ok(0)` is the end.
     ///

@@ -1,0 +1,97 @@
+//! The contract of the backends, proven for each that this system has.
+//!
+//! A new backend adds a module here.
+
+use wayside::conformance::Fixture;
+
+/// A directory that is closed to others, as tempfile's own are not.
+fn private_directory() -> tempfile::TempDir {
+    let mut builder = tempfile::Builder::new();
+    restrict(&mut builder);
+    builder.tempdir().expect("a directory")
+}
+
+#[cfg(unix)]
+fn restrict(builder: &mut tempfile::Builder<'_, '_>) {
+    use std::os::unix::fs::PermissionsExt;
+    builder.permissions(std::fs::Permissions::from_mode(0o700));
+}
+
+#[cfg(not(unix))]
+fn restrict(_builder: &mut tempfile::Builder<'_, '_>) {}
+
+#[cfg(all(unix, feature = "uds"))]
+mod uds {
+    use std::cell::Cell;
+    use std::rc::Rc;
+
+    use wayside::backend::Uds;
+
+    use super::{Fixture, private_directory};
+
+    fn fixture() -> Fixture {
+        let directory = Rc::new(private_directory());
+        let listed = Rc::clone(&directory);
+        let count = Cell::new(0);
+        let fresh = move || {
+            count.set(count.get() + 1);
+            let path = directory.path().join(format!("{}.sock", count.get()));
+            path.to_str().expect("text").to_owned()
+        };
+        let leftovers = move || {
+            let entries = std::fs::read_dir(listed.path()).expect("the directory is there");
+            let mut names: Vec<String> = entries
+                .map(|entry| entry.expect("an entry").file_name())
+                .map(|name| name.to_string_lossy().into_owned())
+                .collect();
+            names.sort();
+            names
+        };
+        let long = format!("/tmp/{}", "x".repeat(200));
+        Fixture::new(Uds::new(), fresh)
+            .impossible(["", "/", "/tmp/", "/tmp/a\0b", &long])
+            .leftovers(leftovers)
+    }
+
+    wayside::conformance_tests!(fixture());
+}
+
+#[cfg(feature = "tcp")]
+mod tcp {
+    use wayside::backend::Tcp;
+
+    use super::{Fixture, private_directory};
+
+    fn fixture_at(address: &'static str) -> Fixture {
+        let directory = private_directory();
+        let tcp = Tcp::new(directory.path().join("key"));
+        let fresh = move || {
+            let _keep = &directory;
+            address.to_owned()
+        };
+        Fixture::new(tcp, fresh).impossible([
+            "",
+            "127.0.0.1",
+            "127.0.0.1:65536",
+            "localhost:7471",
+            "0.0.0.0:7471",
+            "192.0.2.1:7471",
+            "[::]:7471",
+        ])
+    }
+
+    fn fixture() -> Fixture {
+        fixture_at("127.0.0.1:0")
+    }
+
+    wayside::conformance_tests!(fixture());
+
+    #[test]
+    fn all_of_it_holds_for_ipv6() {
+        if std::net::TcpListener::bind("[::1]:0").is_err() {
+            println!("skipped: no IPv6 here");
+            return;
+        }
+        wayside::conformance::run_all(&fixture_at("[::1]:0"));
+    }
+}
