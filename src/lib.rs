@@ -21,6 +21,8 @@ mod outbox;
 mod protocol;
 mod server;
 mod session;
+#[cfg(feature = "settings")]
+pub mod settings;
 mod sync;
 mod timers;
 mod transport;
@@ -41,6 +43,8 @@ pub use server::{
     BindError, Broadcast, EmbeddedServer, Handler, Peer, PeerKey, PushError, ReplyError, Responder,
     Server, ServerBuilder, ServerHandle, ServerThread,
 };
+#[cfg(feature = "settings")]
+pub use settings::{Settings, SettingsError};
 pub use transport::Transport;
 
 /// The pure inner parts, for this project's own simulation, fuzzing and benches.
@@ -56,6 +60,8 @@ pub mod internals {
     pub use crate::inbox::*;
     pub use crate::outbox::*;
     pub use crate::session::*;
+    #[cfg(feature = "settings")]
+    pub use crate::settings::fuzz::fuzz_settings;
 
     /// Lengths and boundaries.
     pub mod frame {

@@ -133,7 +133,7 @@ impl Drop for Name {
         }
         // The lock is held until after both: nobody takes the name in between.
         let socket = self.socket.map_or(Ok(()), |id| self.remove_socket(id));
-        for result in [socket, self.lock.remove()] {
+        for result in [socket, self.lock.release()] {
             if let Err(error) = result {
                 log::warn!("{} can't be removed: {error}", self.path.display());
             }
