@@ -115,7 +115,10 @@ impl Process {
     /// Kills it, as `kill -9` does, and waits until it is gone.
     pub(crate) fn kill(&mut self) {
         self.child.kill().expect("it lives");
+        // Waiting closes the input, by which a child of its own may live.
+        let input = self.child.stdin.take();
         self.child.wait().expect("it can be waited for");
+        self.child.stdin = input;
     }
 }
 
