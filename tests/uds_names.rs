@@ -18,6 +18,7 @@ use std::path::Path;
 use std::process::{self, Command};
 
 use roles::{Process, accept, address, directory, hear, names, receive, say, send};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketType};
 use rustix::process::{Pid, Signal, geteuid, kill_process, umask};
 use wayside::backend::{Backend, Link, PeerIdentity, Uds, runtime_directory};
 
@@ -131,7 +132,10 @@ fn mode(path: &Path) -> u32 {
 
 /// Leaves what a killed owner leaves.
 fn leave_stale(path: &Path) {
-    drop(UnixListener::bind(path).unwrap());
+    // It never listened: a process that another test forks this moment has a copy for a while, and
+    // a copy that listens would be a live owner.
+    let socket = rustix::net::socket(AddressFamily::UNIX, SocketType::STREAM, None).unwrap();
+    rustix::net::bind(&socket, &SocketAddrUnix::new(path).unwrap()).unwrap();
     let mut lock = path.as_os_str().to_owned();
     lock.push(".lock");
     fs::write(lock, "1\n").unwrap();

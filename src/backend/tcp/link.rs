@@ -90,7 +90,14 @@ impl TcpLink {
         }
         match &mut self.state {
             State::Proving(handshake) => {
-                exchange(&mut self.stream, handshake)?;
+                let result = exchange(&mut self.stream, handshake);
+                result.map_err(|error| match error.kind() {
+                    // How a side that refuses the other may look from there.
+                    io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
+                        left(handshake.key())
+                    }
+                    _ => error,
+                })?;
                 self.state = State::Open;
                 Ok(())
             }
@@ -239,5 +246,24 @@ impl Source for TcpLink {
 
     fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
         self.stream.deregister(registry)
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
+
+    use super::*;
+
+    #[test]
+    fn a_connection_that_met_itself_is_refused() {
+        let socket = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+        bind(&socket, &SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        let stream = std::net::TcpStream::from(socket);
+        connect(&stream, &stream.local_addr().unwrap()).unwrap();
+        stream.set_nonblocking(true).unwrap();
+        let error = connected(&TcpStream::from_std(stream)).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+        assert!(error.to_string().contains("met itself"), "{error}");
     }
 }

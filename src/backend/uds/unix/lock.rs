@@ -117,6 +117,8 @@ pub(super) fn in_use(name: &Path, holder: Option<u32>) -> io::Error {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use super::*;
 
     #[test]
@@ -146,6 +148,32 @@ mod tests {
         drop(first);
         assert!(second.path.exists());
         assert!(Lock::take(&name).is_err());
+    }
+
+    #[test]
+    fn no_two_hold_a_lock_whose_file_comes_and_goes() {
+        let directory = tempfile::tempdir().unwrap();
+        let name = directory.path().join("a.sock");
+        let held = AtomicBool::new(false);
+        let take_turns = || {
+            let mut turns = 0;
+            while turns < 100 {
+                std::thread::yield_now();
+                let Ok(lock) = Lock::take(&name) else {
+                    continue;
+                };
+                assert!(!held.swap(true, Ordering::SeqCst), "two hold the lock");
+                std::thread::yield_now();
+                held.store(false, Ordering::SeqCst);
+                lock.release().unwrap();
+                turns += 1;
+            }
+        };
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(take_turns);
+            }
+        });
     }
 
     #[test]
