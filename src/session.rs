@@ -308,7 +308,11 @@ impl Session {
                 self.ending.heard = true;
                 return Ok(Incoming::Goodbye);
             }
-            Head::Farewell => self.ending.farewell_heard = true,
+            // It says that the peer has heard our goodbye, so both must have been said.
+            Head::Farewell if self.ending.heard && self.ending.said.is_some() => {
+                self.ending.farewell_heard = true;
+            }
+            Head::Farewell => return Err(CloseReason::Malformed("a farewell before the goodbyes")),
             Head::Abort { code } => return Err(CloseReason::by_peer(code)),
             _ => return Err(CloseReason::Malformed("a head that this side never gets")),
         }
