@@ -2,6 +2,8 @@
 //! watchdog. No test above the backends knows which transport it runs on.
 #![allow(dead_code, reason = "each test binary uses its own part of this")]
 
+pub mod raw;
+
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
