@@ -196,6 +196,13 @@ impl Session {
         self.partial_since = (partial_len > 0).then(|| self.partial_since.unwrap_or(now));
     }
 
+    /// Takes note that nobody has listened: what the peer has not said until now is no fault of its
+    /// own.
+    pub fn excuse(&mut self, now: Instant) {
+        self.last_heard = now;
+        self.partial_since = self.partial_since.map(|_| now);
+    }
+
     /// Takes note that a frame was finished.
     fn frame_finished(&mut self) {
         self.partial_since = None;

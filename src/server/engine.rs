@@ -48,6 +48,8 @@ struct Entry {
     shared: Arc<PeerShared>,
     session: Session,
     inbox: Inbox,
+    /// There are whole frames in the inbox: the peer had too much to read for them to be handled.
+    left_over: bool,
     /// It is in the list of those to visit.
     ready: bool,
     /// `Handler::connected` was called.
@@ -299,6 +301,7 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
             )),
             session,
             inbox: Inbox::default(),
+            left_over: false,
             ready: false,
             connected: false,
             timer_at,
@@ -398,18 +401,26 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
                     return Err(reason);
                 }
                 outgoing.corked = true;
-                outgoing.paused = outgoing.is_choked(self.limits.outbox_len_max);
+                outgoing.paused = outgoing.wire.is_choked();
                 if outgoing.paused {
                     return Ok(More::No);
                 }
-                outgoing.wire.recv(entry.inbox.room())
+                if entry.left_over {
+                    Ok(Read::Bytes(0))
+                } else {
+                    outgoing.wire.recv(entry.inbox.room())
+                }
             };
             match read {
                 Ok(Read::Bytes(len)) => {
                     entry.inbox.filled(len);
                     left = left.saturating_sub(len);
-                    self.handle_frames(entry, now)?;
-                    entry.session.heard(entry.inbox.partial_len(), now);
+                    entry.left_over = self.handle_frames(entry, now)?;
+                    let partial_len = match entry.left_over {
+                        true => 0,
+                        false => entry.inbox.partial_len(),
+                    };
+                    entry.session.heard(partial_len, now);
                     if left == 0 {
                         return Ok(More::Yes);
                     }
@@ -421,7 +432,10 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
         }
     }
 
-    fn handle_frames(&mut self, entry: &mut Entry, now: Instant) -> Result<(), CloseReason> {
+    /// Handles the whole frames in the inbox. True if some are left, because the peer has to read
+    /// first what the others have led to: answers are bounded by the outbox, not by the requests
+    /// that fit into one read.
+    fn handle_frames(&mut self, entry: &mut Entry, now: Instant) -> Result<bool, CloseReason> {
         let Entry {
             shared,
             session,
@@ -445,6 +459,9 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
                             self.handler.request(&peer, request, responder);
                         })?;
                     }
+                    if shared.outgoing().wire.is_choked() {
+                        return Ok(true);
+                    }
                 }
                 Incoming::Cancel { id } => {
                     if shared.outgoing().calls.remove(&id) {
@@ -453,9 +470,13 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
                 }
                 Incoming::Sync { id } => {
                     let ack = session.acknowledgement(id);
-                    let appended = shared.outgoing().wire.append(Lane::Bulk, ack, &());
+                    let mut outgoing = shared.outgoing();
+                    let appended = outgoing.wire.append(Lane::Bulk, ack, &());
                     let max = self.limits.outbox_len_max;
                     appended.map_err(|_| CloseReason::OutboxFull { max })?;
+                    if outgoing.wire.is_choked() {
+                        return Ok(true);
+                    }
                 }
                 Incoming::Opened => {
                     self.open(shared, session);
@@ -471,7 +492,7 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
                 | Incoming::Draining => {}
             }
         }
-        Ok(())
+        Ok(false)
     }
 
     /// The client is greeted back, and known to other threads from now on.
@@ -545,7 +566,7 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
             return Err(CloseReason::Finished);
         }
         // Choked and now relieved: what came meanwhile has had its edge already.
-        let relieved = outgoing.paused && !outgoing.is_choked(self.limits.outbox_len_max);
+        let relieved = outgoing.paused && !outgoing.wire.is_choked();
         entry.timer_at = entry
             .timer_at
             .min(entry.session.deadline(&outgoing.wire.writing));
@@ -577,6 +598,9 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
         }
         let shared = Arc::clone(&entry.shared);
         let mut outgoing = shared.outgoing();
+        if outgoing.paused {
+            entry.session.excuse(now);
+        }
         let writing = outgoing.wire.writing;
         let wire = &mut outgoing.wire;
         let timeout = entry

@@ -71,13 +71,6 @@ pub(crate) struct Outgoing {
     pub(crate) ended: Option<CloseReason>,
 }
 
-impl Outgoing {
-    /// Whether the peer has so much to read that it is not listened to for now.
-    pub(crate) fn is_choked(&self, len_max: usize) -> bool {
-        self.wire.outbox.queued_len() >= len_max / 2
-    }
-}
-
 impl<P> Clone for Peer<P> {
     fn clone(&self) -> Self {
         Self::of(Arc::clone(&self.shared))
@@ -291,7 +284,10 @@ impl PeerShared {
 
     /// Something was appended: writes it at once, unless the loop is about to.
     fn written(&self, mut outgoing: std::sync::MutexGuard<'_, Outgoing>) {
-        if outgoing.corked || outgoing.wire.writing.blocked_since.is_some() {
+        let wire = &outgoing.wire;
+        // A handler that says much in one visit must not fill the outbox of a peer that reads.
+        let waits = outgoing.corked && !wire.is_choked();
+        if waits || wire.writing.blocked_since.is_some() {
             return;
         }
         let flushed = outgoing.wire.flush(ambient::now());
