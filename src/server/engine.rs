@@ -363,9 +363,9 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
             return;
         };
         entry.ready = false;
+        let timer_at = entry.timer_at;
         let result = self.exchange(&mut entry, now);
         let again = matches!(result, Ok(More::Yes));
-        let timer_at = entry.timer_at;
         self.entries[index] = Some(entry);
         match result {
             Ok(_) => {
