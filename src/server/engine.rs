@@ -584,18 +584,21 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
     }
 
     fn handle_timer(&mut self, index: usize, now: Instant) {
-        let Some(Some(entry)) = self.entries.get_mut(index) else {
+        let due = |entry: &Option<Entry>| entry.as_ref().is_some_and(|entry| entry.timer_at <= now);
+        if !self.entries.get(index).is_some_and(due) {
+            return;
+        }
+        // What has come but was not yet read counts as a sign of life. Whoever is ready has been
+        // visited in this turn, and has more: that must not put the other limits off.
+        if self.entries[index]
+            .as_ref()
+            .is_some_and(|entry| !entry.ready)
+        {
+            self.visit(index, now);
+        }
+        let Some(entry) = &mut self.entries[index] else {
             return;
         };
-        if entry.timer_at > now {
-            return;
-        }
-        // What has come but was not yet read counts as a sign of life.
-        if entry.ready {
-            entry.timer_at = now + VISIT_DELAY_MAX;
-            self.timers.push(entry.timer_at, index);
-            return;
-        }
         let shared = Arc::clone(&entry.shared);
         let mut outgoing = shared.outgoing();
         if outgoing.paused {
@@ -666,9 +669,6 @@ enum More {
     Yes,
     No,
 }
-
-/// The time that a peer which waits for its visit is granted before its timer is looked at again.
-const VISIT_DELAY_MAX: Duration = Duration::from_millis(1);
 
 /// The longest that a call's deadline is taken to lie ahead.
 const TIMEOUT_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
