@@ -22,7 +22,8 @@ pub struct Limits {
     pub outbox_len_max: usize,
     /// The bytes of half-received frames over all peers of a server.
     pub partial_len_max: usize,
-    /// The calls of one peer that wait for an answer.
+    /// The calls of one peer that wait for an answer. On a server a call that was withdrawn counts
+    /// until the handler has let go of its responder.
     pub calls_max: u32,
     /// The peers of a server. One more is closed at once.
     pub peers_max: u32,

@@ -522,8 +522,7 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
         deadline: Instant,
     ) -> Result<Option<Responder<P>>, CloseReason> {
         let mut outgoing = shared.outgoing();
-        let count = u32::try_from(outgoing.calls.len()).unwrap_or(u32::MAX);
-        if count >= self.limits.calls_max {
+        if outgoing.calls_at_work >= self.limits.calls_max {
             let head = Head::Failed {
                 id,
                 failure: Failure::TooManyCalls,
@@ -537,6 +536,7 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
         if !outgoing.calls.insert(id) {
             return Err(CloseReason::Malformed("the number of an open call again"));
         }
+        outgoing.calls_at_work += 1;
         self.counters.requests.one();
         Ok(Some(Responder::new(Arc::clone(shared), id, deadline)))
     }

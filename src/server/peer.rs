@@ -59,6 +59,9 @@ pub(crate) struct Outgoing {
     pub(crate) wire: Wire,
     /// The calls that the peer waits for.
     pub(crate) calls: HashSet<u64>,
+    /// The calls that the application has not let go of, also those that were withdrawn: what
+    /// counts against the limit is the work that a peer causes.
+    pub(crate) calls_at_work: u32,
     /// The loop is about to write anyway: others only append.
     pub(crate) corked: bool,
     /// The loop does not read from the peer until it has read what it was sent.
@@ -161,6 +164,7 @@ impl PeerShared {
             outgoing: Mutex::new(Outgoing {
                 wire,
                 calls: HashSet::new(),
+                calls_at_work: 0,
                 corked: false,
                 paused: false,
                 ending: false,
@@ -207,13 +211,14 @@ impl PeerShared {
         }
     }
 
-    /// Ends the call with a reply or a failure. False if nobody waits for it any more.
+    /// Ends the call with a reply or a failure. Called once by each responder.
     pub(crate) fn answer<T: Serialize>(
         &self,
         id: u64,
         answer: Result<&T, Failure>,
     ) -> Result<(), ReplyError> {
         let mut outgoing = self.outgoing();
+        outgoing.calls_at_work -= 1;
         if let Some(reason) = outgoing.gone() {
             self.counters.replies_unwanted.one();
             return Err(ReplyError::Gone(reason));
