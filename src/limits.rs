@@ -25,7 +25,8 @@ pub struct Limits {
     /// The calls of one peer that wait for an answer. On a server a call that was withdrawn counts
     /// until the handler has let go of its responder.
     pub calls_max: u32,
-    /// The peers of a server. One more is closed at once.
+    /// The peers of a server. When one more comes, the oldest of those that have not said hello is
+    /// closed for it; if there is none, it is turned away.
     pub peers_max: u32,
     /// The peers of a server that have connected but not yet said hello. When one more comes, the
     /// one that has waited longest is closed: idle connections can't keep others out.

@@ -262,9 +262,16 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
 
     fn admit(&mut self, mut link: Box<dyn Link>, listener: usize, now: Instant) {
         self.counters.accepted.one();
-        let peers_max = self.limits.peers_max;
-        if u32::try_from(self.peer_count()).is_ok_and(|count| count >= peers_max) {
-            let reason = CloseReason::Crowded { max: peers_max };
+        let reason = CloseReason::Crowded {
+            max: self.limits.peers_max,
+        };
+        if self.is_full() {
+            // Nobody who only waits keeps out someone who may have something to say.
+            if let Some(stranger) = self.oldest_stranger() {
+                self.close(stranger, reason.clone(), now);
+            }
+        }
+        if self.is_full() {
             self.turn_away(link, &reason, now);
             return;
         }
@@ -337,22 +344,32 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
         }
     }
 
+    fn is_full(&self) -> bool {
+        let max = usize::try_from(self.limits.peers_max).unwrap_or(usize::MAX);
+        self.peer_count() >= max
+    }
+
     /// Closes the oldest of those that have not said hello, while there are too many.
     fn shed_strangers(&mut self, now: Instant) {
         let max = self.limits.handshakes_max;
-        while let Some(&(index, key)) = self.greeting.front() {
-            let stranger = self.entries[index]
-                .as_ref()
-                .is_some_and(|entry| entry.shared.key() == key && !entry.session.is_open());
-            let crowded = u32::try_from(self.greeting_count).is_ok_and(|count| count > max);
-            if stranger && !crowded {
+        while let Some(index) = self.oldest_stranger() {
+            if u32::try_from(self.greeting_count).is_ok_and(|count| count <= max) {
                 break;
             }
-            self.greeting.pop_front();
-            if stranger {
-                self.close(index, CloseReason::HandshakesCrowded { max }, now);
-            }
+            self.close(index, CloseReason::HandshakesCrowded { max }, now);
         }
+    }
+
+    /// Of those that have not said hello, the one that has waited longest.
+    fn oldest_stranger(&mut self) -> Option<usize> {
+        while let Some(&(index, key)) = self.greeting.front() {
+            let entry = self.entries[index].as_ref();
+            if entry.is_some_and(|entry| entry.shared.key() == key && !entry.session.is_open()) {
+                return Some(index);
+            }
+            self.greeting.pop_front();
+        }
+        None
     }
 
     // ---- one peer ----
