@@ -20,7 +20,8 @@ pub struct Limits {
     pub frame_len_max: u32,
     /// The bytes of encoded messages that wait to be written to one peer.
     pub outbox_len_max: usize,
-    /// The bytes of half-received frames over all peers of a server.
+    /// The bytes of half-received frames over all peers of a server. Beyond it, the peer whose
+    /// frame was begun first is closed.
     pub partial_len_max: usize,
     /// The calls of one peer that wait for an answer. On a server a call that was withdrawn counts
     /// until the handler has let go of its responder.

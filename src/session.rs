@@ -196,6 +196,11 @@ impl Session {
         self.partial_since = (partial_len > 0).then(|| self.partial_since.unwrap_or(now));
     }
 
+    /// When the frame was begun of which a part is there.
+    pub fn partial_since(&self) -> Option<Instant> {
+        self.partial_since
+    }
+
     /// Takes note that nobody has listened: what the peer has not said until now is no fault of its
     /// own.
     pub fn excuse(&mut self, now: Instant) {

@@ -393,6 +393,22 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
             }
             Err(reason) => self.close(index, reason, now),
         }
+        while self.partials_len > self.limits.partial_len_max {
+            let max = self.limits.partial_len_max;
+            self.close(self.oldest_partial(index), CloseReason::PartialsFull { max }, now);
+        }
+    }
+
+    /// The peer that has kept its part of a frame back longest: those that only happen to be in the
+    /// middle of one must not pay for it. If there is none, `visited`, which has left the most over.
+    fn oldest_partial(&self, visited: usize) -> usize {
+        (0..self.entries.len())
+            .filter_map(|index| {
+                let since = self.entries[index].as_ref()?.session.partial_since()?;
+                Some((since, index))
+            })
+            .min()
+            .map_or(visited, |(_, index)| index)
     }
 
     fn exchange(&mut self, entry: &mut Entry, now: Instant) -> Result<More, CloseReason> {
@@ -401,12 +417,7 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
         let received = self.receive(entry, now);
         entry.inbox.give_back(&mut self.lent);
         self.partials_len = self.partials_len - was_partial + entry.inbox.partial_len();
-        let more = received?;
-        if self.partials_len > self.limits.partial_len_max {
-            let max = self.limits.partial_len_max;
-            return Err(CloseReason::PartialsFull { max });
-        }
-        self.finish_visit(entry, more, now)
+        self.finish_visit(entry, received?, now)
     }
 
     fn receive(&mut self, entry: &mut Entry, now: Instant) -> Result<More, CloseReason> {
