@@ -395,7 +395,11 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
         }
         while self.partials_len > self.limits.partial_len_max {
             let max = self.limits.partial_len_max;
-            self.close(self.oldest_partial(index), CloseReason::PartialsFull { max }, now);
+            self.close(
+                self.oldest_partial(index),
+                CloseReason::PartialsFull { max },
+                now,
+            );
         }
     }
 
