@@ -20,11 +20,14 @@ pub struct Limits {
     pub frame_len_max: u32,
     /// The bytes of encoded messages that wait to be written to one peer.
     pub outbox_len_max: usize,
-    /// The bytes of half-received frames over all peers of a server.
+    /// The bytes of half-received frames over all peers of a server. Beyond it, the peer whose
+    /// frame was begun first is closed.
     pub partial_len_max: usize,
-    /// The calls of one peer that wait for an answer.
+    /// The calls of one peer that wait for an answer. On a server a call that was withdrawn counts
+    /// until the handler has let go of its responder.
     pub calls_max: u32,
-    /// The peers of a server. One more is closed at once.
+    /// The peers of a server. When one more comes, the oldest of those that have not said hello is
+    /// closed for it; if there is none, it is turned away.
     pub peers_max: u32,
     /// The peers of a server that have connected but not yet said hello. When one more comes, the
     /// one that has waited longest is closed: idle connections can't keep others out.

@@ -142,6 +142,11 @@ impl Outbox {
         self.urgent.len() + self.bulk.len()
     }
 
+    /// The bytes that `urgent` and `bulk` still take.
+    pub fn room_len(&self) -> usize {
+        self.len_max.saturating_sub(self.queued_len())
+    }
+
     /// Ends the session: of the frames that were not written whole keeps those that `keep` wants
     /// (it is given the payload), forgets `control`, closes the gate and lifts the seal.
     ///

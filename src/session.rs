@@ -196,6 +196,18 @@ impl Session {
         self.partial_since = (partial_len > 0).then(|| self.partial_since.unwrap_or(now));
     }
 
+    /// When the frame was begun of which a part is there.
+    pub fn partial_since(&self) -> Option<Instant> {
+        self.partial_since
+    }
+
+    /// Takes note that nobody has listened: what the peer has not said until now is no fault of its
+    /// own.
+    pub fn excuse(&mut self, now: Instant) {
+        self.last_heard = now;
+        self.partial_since = self.partial_since.map(|_| now);
+    }
+
     /// Takes note that a frame was finished.
     fn frame_finished(&mut self) {
         self.partial_since = None;
@@ -308,7 +320,11 @@ impl Session {
                 self.ending.heard = true;
                 return Ok(Incoming::Goodbye);
             }
-            Head::Farewell => self.ending.farewell_heard = true,
+            // It says that the peer has heard our goodbye, so both must have been said.
+            Head::Farewell if self.ending.heard && self.ending.said.is_some() => {
+                self.ending.farewell_heard = true;
+            }
+            Head::Farewell => return Err(CloseReason::Malformed("a farewell before the goodbyes")),
             Head::Abort { code } => return Err(CloseReason::by_peer(code)),
             _ => return Err(CloseReason::Malformed("a head that this side never gets")),
         }
@@ -365,11 +381,6 @@ impl Session {
                     .expect("a goodbye is shorter than FRAME_LEN_MIN");
             });
         }
-    }
-
-    /// Whether this side has said goodbye.
-    pub fn said_goodbye(&self) -> bool {
-        self.ending.said.is_some()
     }
 
     /// Whether the session has ended as it should, and the link can go.

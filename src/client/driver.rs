@@ -425,7 +425,8 @@ impl<P: Protocol> Driver<P> {
         });
         calls.end_each(|_, _| Some(lost(true)));
         let written = outgoing.events - unsent;
-        let unacknowledged = written - outgoing.events_acknowledged;
+        // A server that acknowledges what it can't have read is believed, not subtracted from.
+        let unacknowledged = written.saturating_sub(outgoing.events_acknowledged);
         let counters = &self.shared.counters;
         if matches!(reason, CloseReason::Finished) {
             counters.events_acknowledged.add(unacknowledged);

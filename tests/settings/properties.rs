@@ -9,7 +9,12 @@ use wayside::settings::Settings;
 
 #[test]
 fn the_corpus_holds_nothing_that_breaks_the_promise() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/settings");
+    let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz");
+    if !fuzz.exists() {
+        // A published package is without the folder, which is a package of its own.
+        return;
+    }
+    let folder = fuzz.join("corpus/settings");
     let mut count = 0;
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();

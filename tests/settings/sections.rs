@@ -246,3 +246,28 @@ fn a_program_declares_its_sections_and_rejects_what_does_not_fit() {
         assert_eq!(error.kind(), SettingsErrorKind::BadValue, "{taken}");
     }
 }
+
+#[test]
+fn values_of_every_type_are_printed_as_what_they_are() {
+    let text = "[worker]\n\
+                text = \"a \\\"b\\\" \\u0001\"\n\
+                whole = 1.0\n\
+                large = 1e300\n\
+                none = nan\n\
+                below = -inf\n\
+                bits = 0xff\n\
+                date = 1979-05-27T07:32:00Z\n\
+                list = [1, [true], { \"a b\" = 1, c = {} }]\n";
+    let settings = Settings::from_text(text, "wayside.toml").unwrap();
+    let expected = "\n[worker]\n\
+                    text = \"a \\\"b\\\" \\u0001\"\n\
+                    whole = 1.0\n\
+                    large = 1e300\n\
+                    none = nan\n\
+                    below = -inf\n\
+                    bits = 255\n\
+                    date = 1979-05-27T07:32:00Z\n\
+                    list = [1, [true], { \"a b\" = 1, c = { } }]\n";
+    let printed = format!("{settings:#}");
+    assert!(printed.ends_with(expected), "{printed}");
+}

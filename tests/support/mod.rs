@@ -1,6 +1,13 @@
 //! What tests share: a small protocol, a handler that records, every transport there is, and a
 //! watchdog. No test above the backends knows which transport it runs on.
 #![allow(dead_code, reason = "each test binary uses its own part of this")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "this is test code: it fails by panicking, and says on which transport"
+)]
+
+pub mod raw;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex};
