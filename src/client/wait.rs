@@ -25,7 +25,6 @@ pub(crate) fn block<P: Protocol>(
     deadline: Instant,
 ) -> Result<Answer<P::Reply>, CallError> {
     with_thread_waker(|waker| {
-        let mut parked = false;
         loop {
             let driven = duty.is_some_and(|duty| duty.drive_for(id, deadline, shared));
             let mut outgoing = shared.outgoing();
@@ -44,23 +43,21 @@ pub(crate) fn block<P: Protocol>(
                         shared.count_end(&result);
                         result
                     }
-                    Progress::Open => {
+                    Progress::Open { .. } => {
                         shared.abandon(id);
                         Err(CallError::TimedOut)
                     }
                 };
             }
-            if driven {
-                continue;
-            }
-            if !parked || outgoing.parked.iter().all(|(other, _)| *other != id) {
+            let listed = outgoing.parked.iter().any(|(other, _)| *other == id);
+            if !(driven || listed) {
                 // Seen by whoever lets go of the duty; that may have been just now, so once more.
                 outgoing.parked.push((id, waker.clone()));
-                parked = true;
-                continue;
             }
             drop(outgoing);
-            thread::park_timeout(deadline.saturating_duration_since(ambient::now()));
+            if listed && !driven {
+                thread::park_timeout(deadline.saturating_duration_since(ambient::now()));
+            }
         }
     })
 }
@@ -164,7 +161,7 @@ impl<P: Protocol> Future for Pending<P> {
             return Poll::Pending;
         }
         match self.shared.poll(self.id, context.waker()) {
-            Progress::Open => {
+            Progress::Open { .. } => {
                 self.shared.watch_deadline(self.deadline);
                 Poll::Pending
             }

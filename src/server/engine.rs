@@ -479,16 +479,20 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
         while let Some(payload) = inbox.next_payload(session.frame_len_max())? {
             match session.receive(payload)? {
                 Incoming::Event(body) => {
-                    let event = envelope::decode_body(body)?;
-                    self.counters.events.one();
-                    guard(&self.counters, || self.handler.event(&peer, event))?;
+                    guard(&self.counters, || {
+                        let event = envelope::decode_body(body)?;
+                        self.counters.events.one();
+                        self.handler.event(&peer, event);
+                        Ok(())
+                    })?;
                 }
                 Incoming::Request { id, timeout, body } => {
-                    let request = envelope::decode_body(body)?;
+                    let request = guard(&self.counters, || envelope::decode_body(body))?;
                     let deadline = now + timeout.min(TIMEOUT_MAX);
                     if let Some(responder) = self.take_call(shared, id, deadline)? {
                         guard(&self.counters, || {
                             self.handler.request(&peer, request, responder);
+                            Ok(())
                         })?;
                     }
                     if shared.outgoing().wire.is_choked() {
@@ -513,7 +517,10 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
                 Incoming::Opened => {
                     self.open(shared, session);
                     *connected = true;
-                    guard(&self.counters, || self.handler.connected(&peer))?;
+                    guard(&self.counters, || {
+                        self.handler.connected(&peer);
+                        Ok(())
+                    })?;
                 }
                 Incoming::Goodbye => shared.outgoing().ending = true,
                 Incoming::Nothing
@@ -695,7 +702,11 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
         if entry.connected {
             let peer = Peer::of(entry.shared);
             // The peer is gone already: after a panic there is nothing more to close.
-            guard(&self.counters, || self.handler.disconnected(&peer, &reason)).ok();
+            guard(&self.counters, || {
+                self.handler.disconnected(&peer, &reason);
+                Ok(())
+            })
+            .ok();
         }
     }
 }
@@ -710,11 +721,15 @@ enum More {
 /// The longest that a call's deadline is taken to lie ahead.
 const TIMEOUT_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// Runs the application's code. The handler is the application's own to keep whole.
-fn guard(counters: &LiveServerCounters, code: impl FnOnce()) -> Result<(), CloseReason> {
-    catch_unwind(AssertUnwindSafe(code)).map_err(|_| {
+/// Runs the application's code: its handler, which is its own to keep whole, and the decoding of
+/// its messages.
+fn guard<T>(
+    counters: &LiveServerCounters,
+    code: impl FnOnce() -> Result<T, CloseReason>,
+) -> Result<T, CloseReason> {
+    catch_unwind(AssertUnwindSafe(code)).unwrap_or_else(|_| {
         counters.handler_panics.one();
-        CloseReason::HandlerPanicked
+        Err(CloseReason::HandlerPanicked)
     })
 }
 
