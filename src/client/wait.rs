@@ -154,6 +154,16 @@ impl<P: Protocol> Future for Pending<P> {
     type Output = Result<P::Reply, CallError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        self.poll_answer(context)
+            .map(|result| result.and_then(reply))
+    }
+}
+
+impl<P: Protocol> Pending<P> {
+    fn poll_answer(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<Answer<P::Reply>, CallError>> {
         if self.is_of_parent() {
             return Poll::Ready(Err(CallError::Forked));
         }
@@ -167,9 +177,23 @@ impl<P: Protocol> Future for Pending<P> {
             }
             Progress::Ended(result) => {
                 self.taken = true;
-                Poll::Ready(result.and_then(reply))
+                Poll::Ready(result)
             }
         }
+    }
+}
+
+/// A flush that was begun, as a future.
+#[cfg(feature = "internals")]
+#[must_use = "a flush that nobody waits for is cancelled"]
+pub struct Flushing<P: Protocol>(pub(crate) Pending<P>);
+
+#[cfg(feature = "internals")]
+impl<P: Protocol> Future for Flushing<P> {
+    type Output = Result<(), CallError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.poll_answer(context).map(|result| result.map(drop))
     }
 }
 

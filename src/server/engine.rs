@@ -178,6 +178,17 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
         self.stop_at.is_some() && self.peer_count() == 0
     }
 
+    #[cfg(feature = "internals")]
+    pub(crate) fn holdings(&self) -> Holdings {
+        Holdings {
+            peers: self.peer_count(),
+            slots: self.entries.len(),
+            greeting: self.greeting_count,
+            timers: self.timers.len(),
+            partials_len: self.partials_len,
+        }
+    }
+
     fn peer_count(&self) -> usize {
         self.entries.len() - self.free.len()
     }
@@ -709,6 +720,22 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
             .ok();
         }
     }
+}
+
+/// What a server holds: for tests that nothing stays behind.
+#[cfg(feature = "internals")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Holdings {
+    /// Connections, greeted or not.
+    pub peers: usize,
+    /// Places for connections, free ones included.
+    pub slots: usize,
+    /// Connections that have not said hello.
+    pub greeting: usize,
+    /// Entries among the timers.
+    pub timers: usize,
+    /// The bytes of half-received frames.
+    pub partials_len: usize,
 }
 
 /// Whether a visit left something to read.

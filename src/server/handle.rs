@@ -102,10 +102,9 @@ impl<P: Protocol> ServerHandle<P> {
     /// Waits until that is done. True if every client could finish: then nothing that a client
     /// had handed over was lost.
     pub fn shutdown(&self, timeout: Duration) -> bool {
-        let deadline = ambient::now() + timeout;
         let cut = || self.counters().closed.for_reason("closed_here");
         let cut_before = cut();
-        self.control.order(Command::Stop { deadline });
+        self.begin_shutdown(timeout);
         let mut done = lock(&self.stopped.done);
         while !*done {
             done = self
@@ -115,6 +114,11 @@ impl<P: Protocol> ServerHandle<P> {
                 .unwrap_or_else(std::sync::PoisonError::into_inner);
         }
         cut() == cut_before
+    }
+
+    pub(crate) fn begin_shutdown(&self, timeout: Duration) {
+        let deadline = ambient::now() + timeout;
+        self.control.order(Command::Stop { deadline });
     }
 
     /// What tells those who wait in [`shutdown`](ServerHandle::shutdown), also after a panic.
