@@ -2,6 +2,7 @@
 //!
 //! The layout is described byte by byte in `docs/wire.md`, and held by `tests/wire_format.rs`.
 
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use postcard::ser_flavors::Flavor;
@@ -96,6 +97,16 @@ pub enum Failure {
     TooManyCalls,
     /// The answer was longer than a frame may be, or could not be encoded at all.
     ReplyUnencodable,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unanswered => "the server let go of the request without an answer",
+            Self::TooManyCalls => "the server has too many open calls of this client",
+            Self::ReplyUnencodable => "the server's answer could not be encoded, or is too long",
+        })
+    }
 }
 
 /// Why a message could not be encoded.

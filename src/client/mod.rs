@@ -186,8 +186,13 @@ impl<P: Protocol> Client<P> {
     /// # Errors
     /// How many events are lost, or may be.
     pub fn close(&self, timeout: Duration) -> Result<(), CloseError> {
-        let running = self.running.current();
-        running.shared.begin_close(timeout);
-        running.shared.wait_closed()
+        self.begin_close(timeout);
+        self.running.current().shared.wait_closed()
+    }
+
+    /// What [`close`](Client::close) does, without waiting for it: for loops, which must not
+    /// block, and for callbacks. A later `close` says what came of it.
+    pub fn begin_close(&self, timeout: Duration) {
+        self.running.current().shared.begin_close(timeout);
     }
 }

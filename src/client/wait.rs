@@ -133,6 +133,12 @@ impl<P: Protocol> Pending<P> {
         self.deadline
     }
 
+    /// Whether the call has ended: [`wait`](Pending::wait) would not block.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.is_of_parent() || self.taken || self.shared.outgoing().calls.has_ended(self.id)
+    }
+
     /// After a fork nothing of the parent's may be touched: its locks may be held for ever.
     fn is_of_parent(&self) -> bool {
         self.generation != fork::generation()

@@ -132,6 +132,14 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
         Ok(engine)
     }
 
+    pub(crate) fn handler(&self) -> &H {
+        &self.handler
+    }
+
+    pub(crate) fn handler_mut(&mut self) -> &mut H {
+        &mut self.handler
+    }
+
     /// Takes note that the source of this token is ready. Tokens of others are ignored.
     pub(crate) fn handle_event(&mut self, token: Token) {
         let Some(index) = token.0.checked_sub(self.first_token) else {
@@ -745,8 +753,8 @@ enum More {
     No,
 }
 
-/// The longest that a call's deadline is taken to lie ahead.
-const TIMEOUT_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
+/// The longest that a deadline is taken to lie ahead.
+pub(crate) const TIMEOUT_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// Runs the application's code: its handler, which is its own to keep whole, and the decoding of
 /// its messages.

@@ -14,6 +14,7 @@ use crate::endpoint::Endpoint;
 use crate::outbox::Lane;
 use crate::protocol::Protocol;
 use crate::server::control::{Command, Control};
+use crate::server::engine::TIMEOUT_MAX;
 use crate::server::{DROP_TIMEOUT, Peer, PeerKey, PushError};
 use crate::sync::lock;
 
@@ -101,6 +102,10 @@ impl<P: Protocol> ServerHandle<P> {
     ///
     /// Waits until that is done. True if every client could finish: then nothing that a client
     /// had handed over was lost.
+    ///
+    /// It waits for the server's loop. So a [`Handler`](crate::Handler) must not call it, nor the
+    /// thread that drives an [`EmbeddedServer`](crate::EmbeddedServer): for those there is
+    /// [`begin_shutdown`](ServerHandle::begin_shutdown).
     pub fn shutdown(&self, timeout: Duration) -> bool {
         let cut = || self.counters().closed.for_reason("closed_here");
         let cut_before = cut();
@@ -116,8 +121,9 @@ impl<P: Protocol> ServerHandle<P> {
         cut() == cut_before
     }
 
-    pub(crate) fn begin_shutdown(&self, timeout: Duration) {
-        let deadline = ambient::now() + timeout;
+    /// What [`shutdown`](ServerHandle::shutdown) does, without waiting for it.
+    pub fn begin_shutdown(&self, timeout: Duration) {
+        let deadline = ambient::now() + timeout.min(TIMEOUT_MAX);
         self.control.order(Command::Stop { deadline });
     }
 

@@ -21,6 +21,7 @@ mod listening;
 mod peer;
 mod responder;
 
+use std::fmt;
 use std::io;
 use std::thread;
 use std::time::Duration;
@@ -118,6 +119,14 @@ impl<P: Protocol, H: Handler<P>> Server<P, H> {
         let builder = thread::Builder::new().name("wayside-server".to_owned());
         let thread = builder.spawn(move || self.run())?;
         Ok(ServerThread::new(handle, endpoints, thread))
+    }
+}
+
+impl<P: Protocol, H: Handler<P>> fmt::Debug for Server<P, H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server")
+            .field("endpoints", &self.endpoints)
+            .finish_non_exhaustive()
     }
 }
 

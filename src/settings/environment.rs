@@ -61,6 +61,27 @@ impl Environment {
         Self::default()
     }
 
+    /// The same with this variable set, or set to another value. For what a command line says,
+    /// which stands above the environment.
+    ///
+    /// ```
+    /// use wayside::settings::{Environment, Settings};
+    ///
+    /// let environment = Environment::from_iter([("WAYSIDE_NAME", "shop")]);
+    /// let environment = environment.with("WAYSIDE_NAME", "stall");
+    /// let settings = Settings::builder().environment(environment).build()?;
+    /// assert_eq!(settings.name(), "stall");
+    /// # Ok::<(), wayside::settings::SettingsError>(())
+    /// ```
+    #[must_use]
+    pub fn with(mut self, name: impl Into<String>, value: impl Into<OsString>) -> Self {
+        let (name, value) = (name.into(), value.into());
+        if name.starts_with(PREFIX) {
+            self.variables.insert(name, value);
+        }
+        self
+    }
+
     /// The value of a variable. One that is set to nothing counts as not set.
     pub(super) fn value(&self, name: &str) -> Option<&OsStr> {
         self.value_or_empty(name).filter(|value| !value.is_empty())
