@@ -298,11 +298,13 @@ pub use transport::Transport;
 #[doc(hidden)]
 pub mod internals {
     pub use crate::ambient::simulated;
+    pub use crate::client::Flushing;
     pub use crate::decode::*;
     pub use crate::envelope::*;
     pub use crate::hello::*;
     pub use crate::inbox::*;
     pub use crate::outbox::*;
+    pub use crate::server::Holdings;
     pub use crate::session::*;
     #[cfg(feature = "settings")]
     pub use crate::settings::fuzz::fuzz_settings;

@@ -8,6 +8,8 @@ use mio::event::Event;
 use crate::ambient;
 use crate::client::Client;
 use crate::client::driver::Driver;
+use crate::client::error::CloseError;
+use crate::client::shared::Status;
 use crate::event_loop::time_left;
 use crate::protocol::Protocol;
 
@@ -59,6 +61,21 @@ impl<P: Protocol> EmbeddedClient<P> {
         self.ready = false;
         self.client.running.shared.bell.before_turn();
         self.driver.turn(ambient::now());
+    }
+
+    /// As [`Client::close`], without waiting: on the thread that drives the client that would be
+    /// for ever. Done once [`close_result`](EmbeddedClient::close_result) has something to say.
+    pub fn begin_close(&self, timeout: Duration) {
+        self.client.running.shared.begin_close(timeout);
+    }
+
+    /// What [`Client::close`] would return; `None` while the client is not closed.
+    #[must_use]
+    pub fn close_result(&self) -> Option<Result<(), CloseError>> {
+        match &self.client.running.shared.outgoing().status {
+            Status::Closed(result) => Some(result.clone()),
+            _ => None,
+        }
     }
 
     /// Whether the client was closed: this value may be dropped.

@@ -38,6 +38,8 @@ pub use builder::ClientBuilder;
 pub use embedded::EmbeddedClient;
 pub use error::{CallError, CloseError, ConnectError, ConnectFailures, NotConnected, SendError};
 pub use state::ClientState;
+#[cfg(feature = "internals")]
+pub use wait::Flushing;
 pub use wait::Pending;
 
 use running::Running;
@@ -130,6 +132,20 @@ impl<P: Protocol> Client<P> {
         let running = self.running.current();
         let (id, deadline) = running.shared.begin_sync(timeout)?;
         wait::block(&running.shared, running.duty.as_deref(), id, deadline).map(drop)
+    }
+
+    /// As [`flush`](Client::flush), for a simulation, which must not block.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    #[cfg(feature = "internals")]
+    #[doc(hidden)]
+    pub fn start_flush(&self, timeout: Duration) -> Result<Flushing<P>, CallError> {
+        let running = self.running.current();
+        let (id, deadline) = running.shared.begin_sync(timeout)?;
+        let shared = Arc::clone(&running.shared);
+        let pending = Pending::new(shared, running.duty.clone(), id, deadline);
+        Ok(Flushing(pending))
     }
 
     /// The next push, waiting for it at most for `timeout`. `None` if none came, or none will

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::ambient;
 use crate::client::bell::Bell;
-use crate::client::calls::{Answer, CallId, Calls, Progress};
+use crate::client::calls::{Answer, CallId, Calls, Progress, State};
 use crate::client::error::{
     CallError, CloseError, ConnectError, ConnectFailures, NotConnected, SendError,
 };
@@ -192,11 +192,10 @@ impl<P: Protocol> Shared<P> {
         }
         let now = ambient::now();
         let deadline = now + timeout.min(TIMEOUT_MAX);
-        let id = outgoing.calls.begin(deadline);
-        if let Err(refusal) = append(&mut outgoing.wire, id.0) {
-            outgoing.calls.abandon(id);
-            return Err(CallError::NotSent(refusal.into()));
-        }
+        // The message's own code runs here, and may panic: nothing has begun then.
+        let id = outgoing.calls.next_id();
+        append(&mut outgoing.wire, id.0).map_err(|refusal| CallError::NotSent(refusal.into()))?;
+        outgoing.calls.begin(deadline);
         self.counters.calls.one();
         self.write(&mut outgoing);
         Ok((id, deadline))
@@ -233,11 +232,18 @@ impl<P: Protocol> Shared<P> {
     /// Lets go of a call; the server hears that nobody waits any more.
     pub(crate) fn abandon(&self, id: CallId) {
         let mut outgoing = self.outgoing();
-        if outgoing.calls.abandon(id) {
-            self.counters.calls_failed.one();
-            outgoing.cancel(id);
-            self.write(&mut outgoing);
+        let state = outgoing.calls.abandon(id);
+        match &state {
+            State::Open { .. } => {
+                self.counters.calls_failed.one();
+                outgoing.cancel(id);
+                self.write(&mut outgoing);
+            }
+            State::Ended(result) => self.count_end(result),
+            State::Free => {}
         }
+        // Before the state, which holds what is the application's.
+        drop(outgoing);
     }
 
     // ---- status ----

@@ -25,7 +25,6 @@ pub(crate) fn block<P: Protocol>(
     deadline: Instant,
 ) -> Result<Answer<P::Reply>, CallError> {
     with_thread_waker(|waker| {
-        let mut parked = false;
         loop {
             let driven = duty.is_some_and(|duty| duty.drive_for(id, deadline, shared));
             let mut outgoing = shared.outgoing();
@@ -44,23 +43,21 @@ pub(crate) fn block<P: Protocol>(
                         shared.count_end(&result);
                         result
                     }
-                    Progress::Open => {
+                    Progress::Open { .. } => {
                         shared.abandon(id);
                         Err(CallError::TimedOut)
                     }
                 };
             }
-            if driven {
-                continue;
-            }
-            if !parked || outgoing.parked.iter().all(|(other, _)| *other != id) {
+            let listed = outgoing.parked.iter().any(|(other, _)| *other == id);
+            if !(driven || listed) {
                 // Seen by whoever lets go of the duty; that may have been just now, so once more.
                 outgoing.parked.push((id, waker.clone()));
-                parked = true;
-                continue;
             }
             drop(outgoing);
-            thread::park_timeout(deadline.saturating_duration_since(ambient::now()));
+            if listed && !driven {
+                thread::park_timeout(deadline.saturating_duration_since(ambient::now()));
+            }
         }
     })
 }
@@ -163,6 +160,16 @@ impl<P: Protocol> Future for Pending<P> {
     type Output = Result<P::Reply, CallError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        self.poll_answer(context)
+            .map(|result| result.and_then(reply))
+    }
+}
+
+impl<P: Protocol> Pending<P> {
+    fn poll_answer(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<Answer<P::Reply>, CallError>> {
         if self.is_of_parent() {
             return Poll::Ready(Err(CallError::Forked));
         }
@@ -170,15 +177,29 @@ impl<P: Protocol> Future for Pending<P> {
             return Poll::Pending;
         }
         match self.shared.poll(self.id, context.waker()) {
-            Progress::Open => {
+            Progress::Open { .. } => {
                 self.shared.watch_deadline(self.deadline);
                 Poll::Pending
             }
             Progress::Ended(result) => {
                 self.taken = true;
-                Poll::Ready(result.and_then(reply))
+                Poll::Ready(result)
             }
         }
+    }
+}
+
+/// A flush that was begun, as a future.
+#[cfg(feature = "internals")]
+#[must_use = "a flush that nobody waits for is cancelled"]
+pub struct Flushing<P: Protocol>(pub(crate) Pending<P>);
+
+#[cfg(feature = "internals")]
+impl<P: Protocol> Future for Flushing<P> {
+    type Output = Result<(), CallError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.poll_answer(context).map(|result| result.map(drop))
     }
 }
 

@@ -78,9 +78,31 @@ impl<P: Protocol, H: Handler<P>> EmbeddedServer<P, H> {
         self.engine.handle_event(event.token());
     }
 
+    /// As [`handle_event`](EmbeddedServer::handle_event), for a simulation that makes its own
+    /// readiness.
+    #[cfg(feature = "internals")]
+    #[doc(hidden)]
+    pub fn handle_token(&mut self, token: mio::Token) {
+        self.engine.handle_event(token);
+    }
+
+    /// What the server holds.
+    #[cfg(feature = "internals")]
+    #[doc(hidden)]
+    #[must_use]
+    pub fn holdings(&self) -> super::engine::Holdings {
+        self.engine.holdings()
+    }
+
     /// Does what can be done now. To be called once after each poll.
     pub fn turn(&mut self) {
         self.engine.turn(ambient::now());
+    }
+
+    /// As [`ServerHandle::shutdown`], without waiting: on the thread that drives the server that
+    /// would be for ever. Done once [`is_stopped`](EmbeddedServer::is_stopped) says so.
+    pub fn begin_shutdown(&self, timeout: Duration) {
+        self.handle.begin_shutdown(timeout);
     }
 
     /// Whether a handle has shut the server down: it may be dropped.

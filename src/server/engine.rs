@@ -186,6 +186,17 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
         self.stop_at.is_some() && self.peer_count() == 0
     }
 
+    #[cfg(feature = "internals")]
+    pub(crate) fn holdings(&self) -> Holdings {
+        Holdings {
+            peers: self.peer_count(),
+            slots: self.entries.len(),
+            greeting: self.greeting_count,
+            timers: self.timers.len(),
+            partials_len: self.partials_len,
+        }
+    }
+
     fn peer_count(&self) -> usize {
         self.entries.len() - self.free.len()
     }
@@ -487,16 +498,20 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
         while let Some(payload) = inbox.next_payload(session.frame_len_max())? {
             match session.receive(payload)? {
                 Incoming::Event(body) => {
-                    let event = envelope::decode_body(body)?;
-                    self.counters.events.one();
-                    guard(&self.counters, || self.handler.event(&peer, event))?;
+                    guard(&self.counters, || {
+                        let event = envelope::decode_body(body)?;
+                        self.counters.events.one();
+                        self.handler.event(&peer, event);
+                        Ok(())
+                    })?;
                 }
                 Incoming::Request { id, timeout, body } => {
-                    let request = envelope::decode_body(body)?;
+                    let request = guard(&self.counters, || envelope::decode_body(body))?;
                     let deadline = now + timeout.min(TIMEOUT_MAX);
                     if let Some(responder) = self.take_call(shared, id, deadline)? {
                         guard(&self.counters, || {
                             self.handler.request(&peer, request, responder);
+                            Ok(())
                         })?;
                     }
                     if shared.outgoing().wire.is_choked() {
@@ -521,7 +536,10 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
                 Incoming::Opened => {
                     self.open(shared, session);
                     *connected = true;
-                    guard(&self.counters, || self.handler.connected(&peer))?;
+                    guard(&self.counters, || {
+                        self.handler.connected(&peer);
+                        Ok(())
+                    })?;
                 }
                 Incoming::Goodbye => shared.outgoing().ending = true,
                 Incoming::Nothing
@@ -703,9 +721,29 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
         if entry.connected {
             let peer = Peer::of(entry.shared);
             // The peer is gone already: after a panic there is nothing more to close.
-            guard(&self.counters, || self.handler.disconnected(&peer, &reason)).ok();
+            guard(&self.counters, || {
+                self.handler.disconnected(&peer, &reason);
+                Ok(())
+            })
+            .ok();
         }
     }
+}
+
+/// What a server holds: for tests that nothing stays behind.
+#[cfg(feature = "internals")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Holdings {
+    /// Connections, greeted or not.
+    pub peers: usize,
+    /// Places for connections, free ones included.
+    pub slots: usize,
+    /// Connections that have not said hello.
+    pub greeting: usize,
+    /// Entries among the timers.
+    pub timers: usize,
+    /// The bytes of half-received frames.
+    pub partials_len: usize,
 }
 
 /// Whether a visit left something to read.
@@ -718,11 +756,15 @@ enum More {
 /// The longest that a deadline is taken to lie ahead.
 pub(crate) const TIMEOUT_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// Runs the application's code. The handler is the application's own to keep whole.
-fn guard(counters: &LiveServerCounters, code: impl FnOnce()) -> Result<(), CloseReason> {
-    catch_unwind(AssertUnwindSafe(code)).map_err(|_| {
+/// Runs the application's code: its handler, which is its own to keep whole, and the decoding of
+/// its messages.
+fn guard<T>(
+    counters: &LiveServerCounters,
+    code: impl FnOnce() -> Result<T, CloseReason>,
+) -> Result<T, CloseReason> {
+    catch_unwind(AssertUnwindSafe(code)).unwrap_or_else(|_| {
         counters.handler_panics.one();
-        CloseReason::HandlerPanicked
+        Err(CloseReason::HandlerPanicked)
     })
 }
 

@@ -33,6 +33,8 @@ use crate::protocol::Protocol;
 
 pub use builder::{BindError, ServerBuilder};
 pub use embedded::EmbeddedServer;
+#[cfg(feature = "internals")]
+pub use engine::Holdings;
 pub use handle::{Broadcast, ServerHandle, ServerThread};
 pub use handler::Handler;
 pub use peer::{Peer, PeerKey, PushError, ReplyError};

@@ -226,49 +226,39 @@ impl PeerShared {
             self.counters.replies_unwanted.one();
             return Err(ReplyError::Gone(reason));
         }
-        if !outgoing.calls.remove(&id) {
+        if !outgoing.calls.contains(&id) {
             self.counters.replies_unwanted.one();
             return Err(ReplyError::Cancelled);
         }
         let wire = &mut outgoing.wire;
-        let (appended, count) = match answer {
+        let counters = &self.counters;
+        let failed =
+            |wire: &mut Wire, failure| wire.append(Lane::Bulk, Head::Failed { id, failure }, &());
+        let (mut appended, mut count) = match answer {
             Ok(reply) => (
                 wire.append(Lane::Bulk, Head::Reply { id }, reply),
-                &self.counters.replies,
+                &counters.replies,
             ),
-            Err(failure) => (
-                wire.append(Lane::Bulk, Head::Failed { id, failure }, &()),
-                &self.counters.failed,
-            ),
+            Err(failure) => (failed(wire, failure), &counters.failed),
         };
-        let result = match appended {
-            Ok(()) => {
-                count.one();
-                Ok(())
-            }
-            Err(Refusal::Full { max, .. }) => {
-                // A call must end one way or the other: with no room to say how, the connection
-                // goes, and the client knows that the call may have run.
-                let reason = CloseReason::OutboxFull { max };
-                outgoing.doomed.get_or_insert(reason.clone());
-                self.attention.call(self.index);
-                return Err(ReplyError::Gone(reason));
-            }
-            Err(Refusal::Encode(error)) => {
-                let head = Head::Failed {
-                    id,
-                    failure: Failure::ReplyUnencodable,
-                };
-                // Without room for even that, the stall timeout closes the peer.
-                if wire.append(Lane::Bulk, head, &()).is_ok() {
-                    self.counters.failed.one();
-                }
-                Err(match error {
-                    EncodeError::TooLong { max } => ReplyError::TooLong { max },
-                    EncodeError::Refused(error) => ReplyError::Unencodable(error.to_string()),
-                })
-            }
-        };
+        let mut result = Ok(());
+        if let Err(Refusal::Encode(error)) = appended {
+            result = Err(match error {
+                EncodeError::TooLong { max } => ReplyError::TooLong { max },
+                EncodeError::Refused(error) => ReplyError::Unencodable(error.to_string()),
+            });
+            (appended, count) = (failed(wire, Failure::ReplyUnencodable), &counters.failed);
+        }
+        outgoing.calls.remove(&id);
+        if let Err(Refusal::Full { max, .. }) = appended {
+            // A call must end one way or the other: with no room to say how, the connection
+            // goes, and the client knows that the call may have run.
+            let reason = CloseReason::OutboxFull { max };
+            outgoing.doomed.get_or_insert(reason.clone());
+            self.attention.call(self.index);
+            return Err(ReplyError::Gone(reason));
+        }
+        count.one();
         if outgoing.ending && outgoing.calls.is_empty() {
             self.attention.call(self.index);
         }

@@ -51,8 +51,10 @@ impl<P: Protocol> Responder<P> {
     /// # Errors
     /// See [`ReplyError`]. The client got no reply.
     pub fn reply(mut self, reply: &P::Reply) -> Result<(), ReplyError> {
+        // A panic while the reply is encoded lets go of the responder unanswered.
+        let result = self.peer.answer(self.id, Ok(reply));
         self.answered = true;
-        self.peer.answer(self.id, Ok(reply))
+        result
     }
 }
 
