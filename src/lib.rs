@@ -272,24 +272,33 @@ mod timers;
 mod transport;
 mod wire;
 
-pub use client::{
-    CallError, Client, ClientBuilder, ClientState, CloseError, ConnectError, ConnectFailures,
-    EmbeddedClient, NotConnected, Pending, SendError,
-};
-pub use close::{CloseReason, ProtocolId};
-pub use counters::{ClientCounters, Closed, ServerCounters};
+// What the two sides say to each other.
+pub use protocol::{NAME_LEN_MAX, Never, Protocol};
+
+// Where they meet, and within which bounds.
 pub use endpoint::{Endpoint, EndpointError};
-pub use envelope::Failure;
 pub use identity::PeerId;
 pub use limits::{Limits, LimitsError};
-pub use protocol::{NAME_LEN_MAX, Never, Protocol};
+#[cfg(feature = "settings")]
+pub use settings::{Settings, SettingsError};
+pub use transport::Transport;
+
+// The server's side.
 pub use server::{
     BindError, Broadcast, EmbeddedServer, Handler, Peer, PeerKey, PushError, ReplyError, Responder,
     Server, ServerBuilder, ServerHandle, ServerThread,
 };
-#[cfg(feature = "settings")]
-pub use settings::{Settings, SettingsError};
-pub use transport::Transport;
+
+// The client's side.
+pub use client::{
+    CallError, Client, ClientBuilder, ClientState, CloseError, ConnectError, ConnectFailures,
+    EmbeddedClient, NotConnected, Pending, SendError,
+};
+
+// How things went.
+pub use close::{CloseReason, ProtocolId};
+pub use counters::{ClientCounters, Closed, ServerCounters};
+pub use envelope::Failure;
 
 /// The pure inner parts, for this project's own simulation, fuzzing and benches.
 ///
