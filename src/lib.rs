@@ -300,6 +300,11 @@ pub use close::{CloseReason, ProtocolId};
 pub use counters::{ClientCounters, Closed, ServerCounters};
 pub use envelope::Failure;
 
+/// The code of the README, compiled.
+#[cfg(all(doctest, feature = "settings"))]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 /// The pure inner parts, for this project's own simulation, fuzzing and benches.
 ///
 /// Not covered by any promise: it may change with any release.
