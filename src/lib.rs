@@ -144,14 +144,11 @@
 //! # #[cfg(all(feature = "tcp", feature = "settings"))] {
 //! use wayside::Settings;
 //!
-//! // Settings::load() reads wayside.toml and the environment; this is what they may say.
-//! let settings = Settings::from_text(
-//!     "name = 'shop'\n transport = 'tcp'\n [tcp]\n address = '127.0.0.1:9000'",
-//!     "wayside.toml",
-//! )?;
 //! # let folder = tempfile::tempdir()?;
-//! # let run = folder.path().join("run");
-//! # let settings = Settings::builder().dir(run).name("shop").transport("tcp:127.0.0.1:9000").build()?;
+//! # let dir = folder.path().join("run");
+//! // Settings::load() reads wayside.toml and the environment; this is what they may say.
+//! let text = format!("transport = 'tcp:127.0.0.1:9000'\ndir = '{}'", dir.display());
+//! let settings = Settings::from_text(&text, "wayside.toml")?;
 //! let transports = settings.transports()?;
 //! assert_eq!(transports[0].to_string(), "tcp:127.0.0.1:9000");
 //! // Server::builder().settings(&settings)?.bind(handler)?
