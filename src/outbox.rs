@@ -12,8 +12,8 @@
 //! Invariants:
 //! - Bytes leave frame by frame: a frame that was begun is finished before another lane's turn.
 //! - `urgent` and `bulk` leave only while the gate is open, and `bulk` nothing behind the seal.
-//! - The bytes that wait in `urgent` and `bulk` never exceed `len_max`, but for small frames that
-//!   are bounded in number: a goodbye, and the sync of each flush.
+//! - The bytes that wait in `urgent` and `bulk` never exceed `len_max`, and [`RESERVED_LEN`] with
+//!   the frames that may go beyond it.
 
 use crate::frame;
 
@@ -41,6 +41,9 @@ pub enum Refusal<E> {
     /// The frame could not be encoded.
     Encode(E),
 }
+
+/// The bytes beyond the bound that are kept for frames about those that wait.
+pub const RESERVED_LEN: usize = 16 * 1024;
 
 /// A bounded queue of encoded frames. See the module's text.
 #[derive(Debug)]
@@ -73,23 +76,20 @@ impl Outbox {
         lane: Lane,
         encode: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
     ) -> Result<(), Refusal<E>> {
-        let max = match lane {
-            Lane::Control => usize::MAX,
-            Lane::Urgent | Lane::Bulk => self.len_max,
-        };
-        self.append_within(max, lane, encode)
+        self.append_within(self.len_max, lane, encode)
     }
 
-    /// Appends a small frame to the bulk lane whatever the bound: one of a kind that is bounded in
-    /// number.
+    /// Appends a short frame that is about those that wait: there is room for some of them also
+    /// when there is none for more messages.
     ///
     /// # Errors
-    /// Those of `encode`.
-    pub fn append_beyond<E>(
+    /// As [`append`](Outbox::append).
+    pub fn append_reserved<E>(
         &mut self,
+        lane: Lane,
         encode: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
     ) -> Result<(), Refusal<E>> {
-        self.append_within(usize::MAX, Lane::Bulk, encode)
+        self.append_within(self.len_max.saturating_add(RESERVED_LEN), lane, encode)
     }
 
     fn append_within<E>(

@@ -389,12 +389,16 @@ impl Session {
         ending.farewell_heard || (ending.farewell_said && outbox.is_drained())
     }
 
-    /// What the end of the link means at this point.
-    pub fn at_link_end(&self) -> CloseReason {
-        if self.ending.said.is_some() && self.ending.heard {
+    /// What it means that the link ends at this point, for this reason.
+    ///
+    /// Who hears the farewell, or has nothing more to say, lets go of the link at once: what the
+    /// other still tries to write then fails, although all is well.
+    pub fn at_end(&self, reason: CloseReason) -> CloseReason {
+        let by_the_link = matches!(reason, CloseReason::PeerGone | CloseReason::LinkFailed(_));
+        if by_the_link && self.ending.said.is_some() && self.ending.heard {
             CloseReason::Finished
         } else {
-            CloseReason::PeerGone
+            reason
         }
     }
 
@@ -512,4 +516,62 @@ fn control<T: serde::Serialize>(outbox: &mut Outbox, head: Head, body: &T) {
         envelope::encode(bytes, &head, body, FRAME_LEN_MIN)
     });
     appended.expect("a control frame is shorter than FRAME_LEN_MIN, and its lane has no bound");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A server's open session with a silent client, and the moment it began.
+    fn open(limits: &Limits) -> (Session, Instant) {
+        let now = Instant::now();
+        let hello = |epoch| Hello::new("test", 1, limits, epoch);
+        let mut outbox = Outbox::new(limits.outbox_len_max);
+        let mut session = Session::new(Role::Server, hello(1), limits.clone(), &mut outbox, now);
+        let mut payload = Vec::new();
+        envelope::encode(&mut payload, &Head::Hello, &hello(2), FRAME_LEN_MIN).unwrap();
+        assert_eq!(session.receive(&payload).unwrap(), Incoming::Opened);
+        session.heard(1, now);
+        (session, now)
+    }
+
+    fn writing(now: Instant) -> Writing {
+        Writing {
+            last: now,
+            blocked_since: None,
+        }
+    }
+
+    #[test]
+    fn the_time_in_which_a_peer_is_excuse_to_does_not_count_against_it() {
+        let limits = Limits::default();
+        let (mut session, start) = open(&limits);
+        let mut outbox = Outbox::new(limits.outbox_len_max);
+        let mut now = start;
+        for _ in 0..10 {
+            now += limits.silence_timeout.min(limits.frame_timeout) / 2;
+            session.excuse(now);
+            let timeout = session.handle_timeout(&mut outbox, &writing(now), now);
+            assert!(timeout.is_ok());
+            assert!(session.deadline(&writing(now)) > now);
+        }
+        now += limits.silence_timeout;
+        let timeout = session.handle_timeout(&mut outbox, &writing(now), now);
+        assert!(matches!(timeout, Err(CloseReason::Silent(_))));
+    }
+
+    #[test]
+    fn a_link_that_breaks_after_both_goodbyes_has_done_its_work() {
+        let (mut session, now) = open(&Limits::default());
+        let mut outbox = Outbox::new(1 << 16);
+        let gone = |session: &Session| session.at_end(CloseReason::PeerGone);
+        session.say_goodbye(&mut outbox, now);
+        assert!(matches!(gone(&session), CloseReason::PeerGone));
+        let mut payload = Vec::new();
+        envelope::encode(&mut payload, &Head::Goodbye, &(), FRAME_LEN_MIN).unwrap();
+        assert_eq!(session.receive(&payload).unwrap(), Incoming::Goodbye);
+        assert!(matches!(gone(&session), CloseReason::Finished));
+        let other = session.at_end(CloseReason::ClosedHere);
+        assert!(matches!(other, CloseReason::ClosedHere));
+    }
 }
