@@ -103,7 +103,7 @@ impl Outbox {
         buffer.make_room();
         let frame = Uncommitted::new(&mut buffer.bytes);
         encode(frame.bytes).map_err(Refusal::Encode)?;
-        if lane != Lane::Control && len + frame.len() > max {
+        if frame.len() > max.saturating_sub(len) {
             return Err(Refusal::Full { len, max });
         }
         frame.commit();
@@ -166,6 +166,11 @@ impl Outbox {
     /// The bytes in `urgent` and `bulk` that are not yet written.
     pub fn queued_len(&self) -> usize {
         self.urgent.len() + self.bulk.len()
+    }
+
+    /// The bytes that `urgent` and `bulk` still take.
+    pub fn room_len(&self) -> usize {
+        self.len_max.saturating_sub(self.queued_len())
     }
 
     /// Ends the session: of the frames that were not written whole keeps those that `keep` wants

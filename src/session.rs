@@ -196,8 +196,14 @@ impl Session {
         self.partial_since = (partial_len > 0).then(|| self.partial_since.unwrap_or(now));
     }
 
-    /// Takes note that this side does not listen for now: the peer's time stands still.
-    pub fn not_listened(&mut self, now: Instant) {
+    /// When the frame was begun of which a part is there.
+    pub fn partial_since(&self) -> Option<Instant> {
+        self.partial_since
+    }
+
+    /// Takes note that nobody has listened: what the peer has not said until now is no fault of its
+    /// own.
+    pub fn excuse(&mut self, now: Instant) {
         self.last_heard = now;
         self.partial_since = self.partial_since.map(|_| now);
     }
@@ -314,7 +320,11 @@ impl Session {
                 self.ending.heard = true;
                 return Ok(Incoming::Goodbye);
             }
-            Head::Farewell => self.ending.farewell_heard = true,
+            // It says that the peer has heard our goodbye, so both must have been said.
+            Head::Farewell if self.ending.heard && self.ending.said.is_some() => {
+                self.ending.farewell_heard = true;
+            }
+            Head::Farewell => return Err(CloseReason::Malformed("a farewell before the goodbyes")),
             Head::Abort { code } => return Err(CloseReason::by_peer(code)),
             _ => return Err(CloseReason::Malformed("a head that this side never gets")),
         }
@@ -371,11 +381,6 @@ impl Session {
                     .expect("a goodbye is shorter than FRAME_LEN_MIN");
             });
         }
-    }
-
-    /// Whether this side has said goodbye.
-    pub fn said_goodbye(&self) -> bool {
-        self.ending.said.is_some()
     }
 
     /// Whether the session has ended as it should, and the link can go.
@@ -538,14 +543,14 @@ mod tests {
     }
 
     #[test]
-    fn the_time_in_which_a_peer_is_not_listened_to_does_not_count_against_it() {
+    fn the_time_in_which_a_peer_is_excuse_to_does_not_count_against_it() {
         let limits = Limits::default();
         let (mut session, start) = open(&limits);
         let mut outbox = Outbox::new(limits.outbox_len_max);
         let mut now = start;
         for _ in 0..10 {
             now += limits.silence_timeout.min(limits.frame_timeout) / 2;
-            session.not_listened(now);
+            session.excuse(now);
             let timeout = session.handle_timeout(&mut outbox, &writing(now), now);
             assert!(timeout.is_ok());
             assert!(session.deadline(&writing(now)) > now);

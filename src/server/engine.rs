@@ -14,7 +14,7 @@
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use mio::{Interest, Registry, Token};
 
@@ -27,7 +27,7 @@ use crate::fork;
 use crate::hello::Hello;
 use crate::inbox::Inbox;
 use crate::limits::Limits;
-use crate::outbox::Lane;
+use crate::outbox::{Lane, Outbox};
 use crate::protocol::Protocol;
 use crate::server::TIMEOUT_MAX;
 use crate::server::control::{Command, Control};
@@ -50,6 +50,8 @@ struct Entry {
     shared: Arc<PeerShared>,
     session: Session,
     inbox: Inbox,
+    /// There are whole frames in the inbox: the peer had too much to read for them to be handled.
+    left_over: bool,
     /// It is in the list of those to visit.
     ready: bool,
     /// `Handler::connected` was called.
@@ -145,6 +147,14 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
         Ok(engine)
     }
 
+    pub(crate) fn handler(&self) -> &H {
+        &self.handler
+    }
+
+    pub(crate) fn handler_mut(&mut self) -> &mut H {
+        &mut self.handler
+    }
+
     /// Takes note that the source of this token is ready. Tokens of others are ignored.
     pub(crate) fn handle_event(&mut self, token: Token) {
         let Some(index) = token.0.checked_sub(self.first_token) else {
@@ -189,6 +199,17 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
     /// Whether the server was asked to stop and has.
     pub(crate) fn is_stopped(&self) -> bool {
         self.stop_at.is_some() && self.peer_count() == 0
+    }
+
+    #[cfg(feature = "internals")]
+    pub(crate) fn holdings(&self) -> Holdings {
+        Holdings {
+            peers: self.peer_count(),
+            slots: self.entries.len(),
+            greeting: self.greeting_count,
+            timers: self.timers.len(),
+            partials_len: self.partials_len,
+        }
     }
 
     fn peer_count(&self) -> usize {
@@ -279,9 +300,16 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
 
     fn admit(&mut self, mut link: Box<dyn Link>, listener: usize, now: Instant) {
         self.counters.accepted.one();
-        let peers_max = self.limits.peers_max;
-        if u32::try_from(self.peer_count()).is_ok_and(|count| count >= peers_max) {
-            let reason = CloseReason::Crowded { max: peers_max };
+        let reason = CloseReason::Crowded {
+            max: self.limits.peers_max,
+        };
+        if self.is_full() {
+            // Nobody who only waits keeps out someone who may have something to say.
+            if let Some(stranger) = self.oldest_stranger() {
+                self.close(stranger, reason.clone(), now);
+            }
+        }
+        if self.is_full() {
             self.turn_away(link, &reason, now);
             return;
         }
@@ -318,6 +346,7 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
             )),
             session,
             inbox: Inbox::default(),
+            left_over: false,
             ready: false,
             connected: false,
             timer_at,
@@ -353,22 +382,32 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
         }
     }
 
+    fn is_full(&self) -> bool {
+        let max = usize::try_from(self.limits.peers_max).unwrap_or(usize::MAX);
+        self.peer_count() >= max
+    }
+
     /// Closes the oldest of those that have not said hello, while there are too many.
     fn shed_strangers(&mut self, now: Instant) {
         let max = self.limits.handshakes_max;
-        while let Some(&(index, key)) = self.greeting.front() {
-            let stranger = self.entries[index]
-                .as_ref()
-                .is_some_and(|entry| entry.shared.key() == key && !entry.session.is_open());
-            let crowded = u32::try_from(self.greeting_count).is_ok_and(|count| count > max);
-            if stranger && !crowded {
+        while let Some(index) = self.oldest_stranger() {
+            if u32::try_from(self.greeting_count).is_ok_and(|count| count <= max) {
                 break;
             }
-            self.greeting.pop_front();
-            if stranger {
-                self.close(index, CloseReason::HandshakesCrowded { max }, now);
-            }
+            self.close(index, CloseReason::HandshakesCrowded { max }, now);
         }
+    }
+
+    /// Of those that have not said hello, the one that has waited longest.
+    fn oldest_stranger(&mut self) -> Option<usize> {
+        while let Some(&(index, key)) = self.greeting.front() {
+            let entry = self.entries[index].as_ref();
+            if entry.is_some_and(|entry| entry.shared.key() == key && !entry.session.is_open()) {
+                return Some(index);
+            }
+            self.greeting.pop_front();
+        }
+        None
     }
 
     // ---- one peer ----
@@ -379,9 +418,9 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
             return;
         };
         entry.ready = false;
+        let timer_at = entry.timer_at;
         let result = self.exchange(&mut entry, now);
         let again = matches!(result, Ok(More::Yes));
-        let timer_at = entry.timer_at;
         self.entries[index] = Some(entry);
         match result {
             Ok(_) => {
@@ -392,6 +431,26 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
             }
             Err(reason) => self.close(index, reason, now),
         }
+        while self.partials_len > self.limits.partial_len_max {
+            let max = self.limits.partial_len_max;
+            self.close(
+                self.oldest_partial(index),
+                CloseReason::PartialsFull { max },
+                now,
+            );
+        }
+    }
+
+    /// The peer that has kept its part of a frame back longest: those that only happen to be in the
+    /// middle of one must not pay for it. If there is none, `visited`, which has left the most over.
+    fn oldest_partial(&self, visited: usize) -> usize {
+        (0..self.entries.len())
+            .filter_map(|index| {
+                let since = self.entries[index].as_ref()?.session.partial_since()?;
+                Some((since, index))
+            })
+            .min()
+            .map_or(visited, |(_, index)| index)
     }
 
     fn exchange(&mut self, entry: &mut Entry, now: Instant) -> Result<More, CloseReason> {
@@ -400,12 +459,7 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
         let received = self.receive(entry, now);
         entry.inbox.give_back(&mut self.lent);
         self.partials_len = self.partials_len - was_partial + entry.inbox.partial_len();
-        let more = received?;
-        if self.partials_len > self.limits.partial_len_max {
-            let max = self.limits.partial_len_max;
-            return Err(CloseReason::PartialsFull { max });
-        }
-        self.finish_visit(entry, more, now)
+        self.finish_visit(entry, received?, now)
     }
 
     fn receive(&mut self, entry: &mut Entry, now: Instant) -> Result<More, CloseReason> {
@@ -417,19 +471,27 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
                     return Err(entry.session.at_end(reason));
                 }
                 outgoing.corked = true;
-                outgoing.paused = outgoing.is_choked(self.limits.outbox_len_max);
+                outgoing.paused = outgoing.wire.is_choked();
                 if outgoing.paused {
-                    entry.session.not_listened(now);
+                    entry.session.excuse(now);
                     return Ok(More::No);
                 }
-                outgoing.wire.recv(entry.inbox.room())
+                if entry.left_over {
+                    Ok(Read::Bytes(0))
+                } else {
+                    outgoing.wire.recv(entry.inbox.room())
+                }
             };
             match read {
                 Ok(Read::Bytes(len)) => {
                     entry.inbox.filled(len);
                     left = left.saturating_sub(len);
-                    self.handle_frames(entry, now)?;
-                    entry.session.heard(entry.inbox.partial_len(), now);
+                    entry.left_over = self.handle_frames(entry, now)?;
+                    let partial_len = match entry.left_over {
+                        true => 0,
+                        false => entry.inbox.partial_len(),
+                    };
+                    entry.session.heard(partial_len, now);
                     if left == 0 {
                         return Ok(More::Yes);
                     }
@@ -444,7 +506,10 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
         }
     }
 
-    fn handle_frames(&mut self, entry: &mut Entry, now: Instant) -> Result<(), CloseReason> {
+    /// Handles the whole frames in the inbox. True if some are left, because the peer has to read
+    /// first what the others have led to: answers are bounded by the outbox, not by the requests
+    /// that fit into one read.
+    fn handle_frames(&mut self, entry: &mut Entry, now: Instant) -> Result<bool, CloseReason> {
         let Entry {
             shared,
             session,
@@ -456,21 +521,20 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
         while let Some(payload) = inbox.next_payload(session.frame_len_max())? {
             match session.receive(payload)? {
                 Incoming::Event(body) => {
-                    guard(&self.counters, || {
-                        let event = envelope::decode_body(body)?;
-                        self.counters.events.one();
-                        self.handler.event(&peer, event);
-                        Ok(())
-                    })?;
+                    let event = envelope::decode_body(body)?;
+                    self.counters.events.one();
+                    guard(&self.counters, || self.handler.event(&peer, event))?;
                 }
                 Incoming::Request { id, timeout, body } => {
-                    let request = guard(&self.counters, || envelope::decode_body(body))?;
+                    let request = envelope::decode_body(body)?;
                     let deadline = now + timeout.min(TIMEOUT_MAX);
                     if let Some(responder) = self.take_call(shared, id, deadline)? {
                         guard(&self.counters, || {
                             self.handler.request(&peer, request, responder);
-                            Ok(())
                         })?;
+                    }
+                    if shared.outgoing().wire.is_choked() {
+                        return Ok(true);
                     }
                 }
                 Incoming::Cancel { id } => {
@@ -480,17 +544,18 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
                 }
                 Incoming::Sync { id } => {
                     let ack = session.acknowledgement(id);
-                    let appended = shared.outgoing().wire.append(Lane::Bulk, ack, &());
+                    let mut outgoing = shared.outgoing();
+                    let appended = outgoing.wire.append(Lane::Bulk, ack, &());
                     let max = self.limits.outbox_len_max;
                     appended.map_err(|_| CloseReason::OutboxFull { max })?;
+                    if outgoing.wire.is_choked() {
+                        return Ok(true);
+                    }
                 }
                 Incoming::Opened => {
                     self.open(shared, session);
                     *connected = true;
-                    guard(&self.counters, || {
-                        self.handler.connected(&peer);
-                        Ok(())
-                    })?;
+                    guard(&self.counters, || self.handler.connected(&peer))?;
                 }
                 Incoming::Goodbye => shared.outgoing().ending = true,
                 Incoming::Nothing
@@ -501,7 +566,7 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
                 | Incoming::Draining => {}
             }
         }
-        Ok(())
+        Ok(false)
     }
 
     /// The client is greeted back, and known to other threads from now on.
@@ -531,8 +596,7 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
         deadline: Instant,
     ) -> Result<Option<Responder<P>>, CloseReason> {
         let mut outgoing = shared.outgoing();
-        let count = u32::try_from(outgoing.calls.len()).unwrap_or(u32::MAX);
-        if count >= self.limits.calls_max {
+        if outgoing.calls_at_work >= self.limits.calls_max {
             let head = Head::Failed {
                 id,
                 failure: Failure::TooManyCalls,
@@ -546,6 +610,7 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
         if !outgoing.calls.insert(id) {
             return Err(CloseReason::Malformed("the number of an open call again"));
         }
+        outgoing.calls_at_work += 1;
         self.counters.requests.one();
         Ok(Some(Responder::new(Arc::clone(shared), id, deadline)))
     }
@@ -562,7 +627,8 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
         if let Some(reason) = outgoing.doomed.take() {
             return Err(entry.session.at_end(reason));
         }
-        if outgoing.ending && outgoing.calls.is_empty() && !entry.session.said_goodbye() {
+        if outgoing.ending && outgoing.calls.is_empty() && !outgoing.said_goodbye {
+            outgoing.said_goodbye = true;
             entry.session.say_goodbye(&mut outgoing.wire.outbox, now);
         }
         // Twice: what was written may let the farewell follow.
@@ -578,7 +644,7 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
             return Err(CloseReason::Finished);
         }
         // Choked and now relieved: what came meanwhile has had its edge already.
-        let relieved = outgoing.paused && !outgoing.is_choked(self.limits.outbox_len_max);
+        let relieved = outgoing.paused && !outgoing.wire.is_choked();
         entry.timer_at = entry
             .timer_at
             .min(entry.session.deadline(&outgoing.wire.writing));
@@ -596,20 +662,26 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
     }
 
     fn handle_timer(&mut self, index: usize, now: Instant) {
-        let Some(Some(entry)) = self.entries.get_mut(index) else {
+        let due = |entry: &Option<Entry>| entry.as_ref().is_some_and(|entry| entry.timer_at <= now);
+        if !self.entries.get(index).is_some_and(due) {
+            return;
+        }
+        // What has come but was not yet read counts as a sign of life. Whoever is ready has been
+        // visited in this turn, and has more: that must not put the other limits off.
+        if self.entries[index]
+            .as_ref()
+            .is_some_and(|entry| !entry.ready)
+        {
+            self.visit(index, now);
+        }
+        let Some(entry) = &mut self.entries[index] else {
             return;
         };
-        if entry.timer_at > now {
-            return;
-        }
-        // What has come but was not yet read counts as a sign of life.
-        if entry.ready {
-            entry.timer_at = now + VISIT_DELAY_MAX;
-            self.timers.push(entry.timer_at, index);
-            return;
-        }
         let shared = Arc::clone(&entry.shared);
         let mut outgoing = shared.outgoing();
+        if outgoing.paused {
+            entry.session.excuse(now);
+        }
         let writing = outgoing.wire.writing;
         let wire = &mut outgoing.wire;
         let timeout = entry
@@ -638,9 +710,13 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
         if stays && flushed.is_ok() {
             // The refusal is on its way: the link goes when the peer lets go of it.
             entry.refused = Some(reason);
+            drop(outgoing);
+            // The peer may have left already, and that edge have been seen.
+            self.mark_ready(index);
             return;
         }
         let link = outgoing.wire.detach();
+        count_unsent(&mut outgoing.wire.outbox, &self.counters);
         outgoing.calls.clear();
         outgoing.corked = false;
         let reason = entry.refused.take().unwrap_or(reason);
@@ -667,13 +743,25 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
         if entry.connected {
             let peer = Peer::of(entry.shared);
             // The peer is gone already: after a panic there is nothing more to close.
-            guard(&self.counters, || {
-                self.handler.disconnected(&peer, &reason);
-                Ok(())
-            })
-            .ok();
+            guard(&self.counters, || self.handler.disconnected(&peer, &reason)).ok();
         }
     }
+}
+
+/// What a server holds: for tests that nothing stays behind.
+#[cfg(feature = "internals")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Holdings {
+    /// Connections, greeted or not.
+    pub peers: usize,
+    /// Places for connections, free ones included.
+    pub slots: usize,
+    /// Connections that have not said hello.
+    pub greeting: usize,
+    /// Entries among the timers.
+    pub timers: usize,
+    /// The bytes of half-received frames.
+    pub partials_len: usize,
 }
 
 /// Whether a visit left something to read.
@@ -683,19 +771,23 @@ enum More {
     No,
 }
 
-/// The time that a peer which waits for its visit is granted before its timer is looked at again.
-const VISIT_DELAY_MAX: Duration = Duration::from_millis(1);
-
-/// Runs the application's code: its handler, which is its own to keep whole, and the decoding of
-/// its messages.
-fn guard<T>(
-    counters: &LiveServerCounters,
-    code: impl FnOnce() -> Result<T, CloseReason>,
-) -> Result<T, CloseReason> {
-    catch_unwind(AssertUnwindSafe(code)).unwrap_or_else(|_| {
+/// Runs the application's code. The handler is the application's own to keep whole.
+fn guard(counters: &LiveServerCounters, code: impl FnOnce()) -> Result<(), CloseReason> {
+    catch_unwind(AssertUnwindSafe(code)).map_err(|_| {
         counters.handler_panics.one();
-        Err(CloseReason::HandlerPanicked)
+        CloseReason::HandlerPanicked
     })
+}
+
+/// Empties the outbox of a peer that is gone. What a push says is lost with it, but not silently; a
+/// call that has no reply ends with an error at the client.
+fn count_unsent(outbox: &mut Outbox, counters: &LiveServerCounters) {
+    outbox.reset(|payload| {
+        if let Ok((Head::Push, _)) = envelope::decode_head(payload) {
+            counters.pushes_unsent.one();
+        }
+        false
+    });
 }
 
 fn deregister(registry: &Registry, source: &mut impl mio::event::Source) {

@@ -7,6 +7,8 @@
     reason = "this is test code: it fails by panicking, and says on which transport"
 )]
 
+pub mod raw;
+
 use std::collections::VecDeque;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
