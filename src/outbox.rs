@@ -103,7 +103,7 @@ impl Outbox {
         buffer.make_room();
         let frame = Uncommitted::new(&mut buffer.bytes);
         encode(frame.bytes).map_err(Refusal::Encode)?;
-        if frame.len() > max.saturating_sub(len) {
+        if lane != Lane::Control && frame.len() > max.saturating_sub(len) {
             return Err(Refusal::Full { len, max });
         }
         frame.commit();
