@@ -429,7 +429,7 @@ fn what_is_no_hello_is_not_wayside() {
 #[test]
 fn another_protocol_is_refused_with_both_names_and_the_reason_is_counted() {
     on_every_transport(|place| {
-        let scene = Scene::new(place, Limits::default());
+        let scene = Scene::new(place, limits(|_| {}));
         let other = Hello::new("other", 3, &Limits::default(), 1);
         let mut raw = scene.connect();
         raw.say(&framed(Head::Hello, &other));
@@ -439,10 +439,18 @@ fn another_protocol_is_refused_with_both_names_and_the_reason_is_counted() {
         drop(raw);
         scene.expect_closed("protocol_mismatch", 1);
 
-        // One that leaves without waiting for the refusal is forgotten as fast.
+        // One that leaves without waiting for the refusal is forgotten as fast, also if the server
+        // hears of both at once.
+        let hello = framed(Head::Hello, &other);
         let mut raw = scene.connect();
-        raw.say(&framed(Head::Hello, &other));
+        raw.say(&hello[..8]);
+        eventually("accepted", || scene.serving.server.counters().accepted == 3);
+        let pending = scene.good.start(&Ask::Block, PATIENCE).unwrap();
+        scene.serving.recorder.blocked();
+        raw.say(&hello[8..]);
         drop(raw);
+        scene.serving.recorder.unblock();
+        drop(pending);
         scene.expect_closed("protocol_mismatch", 2);
     });
 }
