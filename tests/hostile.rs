@@ -573,8 +573,10 @@ fn a_flood_of_events_does_not_put_the_stall_timeout_off() {
         let mut raw = scene.greeted();
         let peer = scene.serving.server.peers().pop().unwrap();
         // More than any socket takes, and less than half of what may wait.
-        for _ in 0..64 {
-            peer.push(&"x".repeat(1 << 20)).unwrap();
+        let long = "x".repeat(1 << 20);
+        for _ in 0..32 {
+            // On a busy machine the time is over while we are at it.
+            peer.push(&long).ok();
         }
         raw.flood(&events);
         scene.expect_closed("not_reading", 1);
