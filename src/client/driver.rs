@@ -319,9 +319,9 @@ impl<P: Protocol> Driver<P> {
                 Incoming::Push(body) => {
                     let push = envelope::decode_body(body)?;
                     self.shared.counters.pushes.one();
-                    if self.shared.pushes.add(push) {
-                        self.shared.counters.pushes_dropped.one();
-                    }
+                    let dropped = self.shared.pushes.add(push, body.len());
+                    let count = u64::try_from(dropped.len()).unwrap_or(u64::MAX);
+                    self.shared.counters.pushes_dropped.add(count);
                 }
                 Incoming::Acknowledged { id, events } => self.acknowledged(id, events)?,
                 Incoming::Draining => {
