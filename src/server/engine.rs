@@ -647,6 +647,17 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
     }
 }
 
+/// Peers and handles that outlive the server hold no connection open: whoever is still connected
+/// hears that it is over.
+impl<P: Protocol, H: Handler<P>> Drop for Engine<P, H> {
+    fn drop(&mut self) {
+        let now = ambient::now();
+        for index in 0..self.entries.len() {
+            self.close(index, CloseReason::ClosedHere, now);
+        }
+    }
+}
+
 /// What a server holds: for tests that nothing stays behind.
 #[cfg(feature = "internals")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

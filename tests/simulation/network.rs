@@ -233,6 +233,12 @@ impl Net {
         self.connections.len()
     }
 
+    /// Whether the server's process still holds any end.
+    pub fn is_held_by_server(&self) -> bool {
+        let mut ends = self.connections.values().map(|c| &c.ends[SERVER]);
+        ends.any(|end| !end.dropped)
+    }
+
     fn any_connection(&mut self) -> Option<u32> {
         let ids: Vec<u32> = self.connections.keys().copied().collect();
         (!ids.is_empty()).then(|| ids[self.random.index(ids.len())])
