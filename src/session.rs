@@ -196,6 +196,13 @@ impl Session {
         self.partial_since = (partial_len > 0).then(|| self.partial_since.unwrap_or(now));
     }
 
+    /// Takes note that nothing was read from the peer although something may have come: until now
+    /// its silence means nothing.
+    pub fn not_listened(&mut self, now: Instant) {
+        self.last_heard = now;
+        self.partial_since = self.partial_since.map(|_| now);
+    }
+
     /// Takes note that a frame was finished.
     fn frame_finished(&mut self) {
         self.partial_since = None;
@@ -419,7 +426,7 @@ impl Session {
         let unfinished = self
             .partial_since
             .map(|since| since + self.limits.frame_timeout);
-        let farewell = self.farewell_deadline();
+        let farewell = self.farewell_deadline(writing);
         let ping =
             (self.role == Role::Client && self.ping_sent.is_none()).then(|| self.ping_due(writing));
         [stalled, unfinished, farewell, ping]
@@ -445,7 +452,7 @@ impl Session {
             }
             return Ok(());
         }
-        if self.farewell_deadline().is_some_and(|at| now >= at) {
+        if self.farewell_deadline(writing).is_some_and(|at| now >= at) {
             return Err(CloseReason::Finished);
         }
         if let Some(since) = writing.blocked_since {
@@ -484,9 +491,12 @@ impl Session {
         self.last_heard.min(writing.last) + interval
     }
 
-    fn farewell_deadline(&self) -> Option<Instant> {
+    /// The peer has that long once it could have read the goodbye; while it still takes what was
+    /// written before, the stall timeout is for it.
+    fn farewell_deadline(&self, writing: &Writing) -> Option<Instant> {
         let said = self.ending.said.filter(|_| self.ending.heard)?;
-        Some(said.max(self.last_heard) + FAREWELL_TIMEOUT)
+        let all_written = writing.blocked_since.is_none();
+        all_written.then(|| said.max(self.last_heard).max(writing.last) + FAREWELL_TIMEOUT)
     }
 }
 

@@ -589,6 +589,10 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
         let shared = Arc::clone(&entry.shared);
         let mut outgoing = shared.outgoing();
         let writing = outgoing.wire.writing;
+        if outgoing.paused {
+            // While it has too much to read, only whether it reads counts: the stall timeout.
+            entry.session.not_listened(now);
+        }
         let wire = &mut outgoing.wire;
         let timeout = entry
             .session

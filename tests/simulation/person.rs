@@ -333,6 +333,12 @@ impl Person {
         matches!(self.client.state(), ClientState::Connected { .. })
     }
 
+    /// Not connected, and nothing of an earlier connection is open any more.
+    pub fn is_away(&self) -> bool {
+        let state = self.client.state();
+        matches!(state, ClientState::Connecting | ClientState::Waiting { .. })
+    }
+
     /// What has to hold at any time.
     pub fn check(&self) {
         let counters = self.client.counters();
@@ -381,7 +387,11 @@ impl Person {
         let mut book = self.book.lock();
         let result = self.embedded.close_result();
         if self.must_close_well && result != Some(Ok(())) {
-            book.violated(format!("client {} in good health: {result:?}", self.id));
+            let what = format!(
+                "client {} in good health: {result:?}, {counters:?}",
+                self.id
+            );
+            book.violated(what);
         }
         let account = &book.accounts[&self.id];
         let (acknowledged, in_doubt) = (counters.events_acknowledged, counters.events_in_doubt);

@@ -567,7 +567,8 @@ impl World {
         }
         self.part_with_closed();
         if let Some(what) = &self.book.lock().violation {
-            panic!("{what}");
+            let server = self.server.as_ref().map(|server| server.handle.counters());
+            panic!("{what}\n{server:?}");
         }
     }
 
@@ -652,7 +653,7 @@ impl World {
     /// say it.
     fn close_some_while_away(&mut self) {
         for person in &mut self.people {
-            let away = !person.is_connected() && person.closing_until.is_none();
+            let away = person.is_away() && person.closing_until.is_none();
             if self.server.is_none() && away && self.random.chance(30) {
                 self.trace
                     .add(self.now, "closes while away, client", u64::from(person.id));
