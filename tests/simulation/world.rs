@@ -205,12 +205,12 @@ impl World {
             .filter(|&index| self.people[index].is_due(&self.network))
             .collect();
         let count = due.len() + usize::from(server_due);
+        self.turns += 1;
+        assert!(self.turns < TURNS_MAX, "nothing comes to rest");
         if count == 0 {
             self.pass_until_due();
             return;
         }
-        self.turns += 1;
-        assert!(self.turns < TURNS_MAX, "nothing comes to rest");
         let chosen = self.random.index(count);
         if let Some(&index) = due.get(chosen) {
             self.trace
@@ -708,7 +708,9 @@ impl World {
             !people.any(|person| person.closing_until.is_some())
                 && peers == Some(world.people.len())
         });
-        self.flood();
+        if self.random.chance(20) {
+            self.flood();
+        }
         // A last push reaches everybody who is there.
         if let Some(server) = &self.server {
             let push = self.book.lock().next_push(0, false, 7);
