@@ -188,7 +188,7 @@ impl<P: Protocol> Driver<P> {
     }
 
     fn opened(&mut self, now: Instant) {
-        let Some(session) = &self.session else {
+        let Some(session) = &mut self.session else {
             return;
         };
         self.opened_at = Some(now);
@@ -212,6 +212,10 @@ impl<P: Protocol> Driver<P> {
         }
         outgoing.wire.frame_len_max = frame_len_max;
         outgoing.wire.outbox.open();
+        if outgoing.closing.is_some() {
+            // Told to close while there was no connection: nothing else would bring the next turn.
+            session.say_goodbye(&mut outgoing.wire.outbox, now);
+        }
         let endpoint = self.transports[self.current].to_string().into();
         self.shared
             .set_status(&mut outgoing, Status::Open { endpoint });

@@ -604,6 +604,7 @@ impl World {
         self.server_limits = Limits {
             frame_len_max,
             outbox_len_max: usize::try_from(frame_len_max).unwrap() * 20,
+            silence_timeout: Duration::from_secs(self.random.pick(&[15, 90])),
             ..generous()
         };
         self.stop_server(Duration::from_secs(1));
