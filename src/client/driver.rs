@@ -347,15 +347,13 @@ impl<P: Protocol> Driver<P> {
 
     fn acknowledged(&self, id: u64, events: u64) -> Result<(), CloseReason> {
         let mut outgoing = self.shared.outgoing();
-        let Some(new) = events.checked_sub(outgoing.events_acknowledged) else {
-            return Err(CloseReason::Malformed(
-                "fewer events acknowledged than before",
-            ));
-        };
         if events > outgoing.events {
             return Err(CloseReason::Malformed("more events acknowledged than sent"));
         }
-        outgoing.events_acknowledged = events;
+        // The answer to a sync waits in line, and an acknowledgement that nobody asked for may
+        // have overtaken it with a higher number.
+        let new = events.saturating_sub(outgoing.events_acknowledged);
+        outgoing.events_acknowledged += new;
         self.shared.counters.events_acknowledged.add(new);
         if id != 0 {
             // A sync that nobody waits for any more has still told how many.
@@ -429,7 +427,8 @@ impl<P: Protocol> Driver<P> {
         });
         calls.end_each(|_, _| Some(lost(true)));
         let written = outgoing.events - unsent;
-        let unacknowledged = written - outgoing.events_acknowledged;
+        // A server that acknowledges what it can't have got yet lies to its own cost only.
+        let unacknowledged = written.saturating_sub(outgoing.events_acknowledged);
         let counters = &self.shared.counters;
         if matches!(reason, CloseReason::Finished) {
             counters.events_acknowledged.add(unacknowledged);
