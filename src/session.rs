@@ -315,7 +315,12 @@ impl Session {
                 self.ending.heard = true;
                 return Ok(Incoming::Goodbye);
             }
-            Head::Farewell => self.ending.farewell_heard = true,
+            Head::Farewell if self.ending.said.is_some() && self.ending.heard => {
+                self.ending.farewell_heard = true;
+            }
+            Head::Farewell => {
+                return Err(CloseReason::Malformed("a farewell before both goodbyes"));
+            }
             Head::Abort { code } => return Err(CloseReason::by_peer(code)),
             _ => return Err(CloseReason::Malformed("a head that this side never gets")),
         }
@@ -386,8 +391,13 @@ impl Session {
     }
 
     /// What the end of the link means at this point.
+    ///
+    /// A client that was the second to say goodbye can't know without the farewell whether its
+    /// last events were read. A server has nothing at stake that it could count.
     pub fn at_link_end(&self) -> CloseReason {
-        if self.ending.said.is_some() && self.ending.heard {
+        let ending = &self.ending;
+        let both = ending.said.is_some() && ending.heard;
+        if both && (ending.first || ending.farewell_heard || self.role == Role::Server) {
             CloseReason::Finished
         } else {
             CloseReason::PeerGone
@@ -453,7 +463,7 @@ impl Session {
             return Ok(());
         }
         if self.farewell_deadline(writing).is_some_and(|at| now >= at) {
-            return Err(CloseReason::Finished);
+            return Err(self.at_link_end());
         }
         if let Some(since) = writing.blocked_since {
             if now >= since + limits.stall_timeout {
