@@ -99,6 +99,12 @@ impl Outbox {
         self.open = true;
     }
 
+    /// Lets only `control` flow from now on, behind the frame that was begun: the session is over,
+    /// and what has not left stays for the next one.
+    pub fn shut(&mut self) {
+        self.open = false;
+    }
+
     /// The bytes to write next; empty when there is nothing to write now.
     pub fn next_bytes(&mut self) -> &[u8] {
         match self.turn() {

@@ -337,7 +337,9 @@ impl Session {
         if let Some(id) = self.pong_due.take() {
             control(outbox, Head::Pong { id }, &());
         }
-        if self.events - self.events_acknowledged >= ACK_EVENTS {
+        // All of them at the goodbye: whatever comes of the rest of the ending, these are known.
+        let wanted = if self.ending.heard { 1 } else { ACK_EVENTS };
+        if self.events - self.events_acknowledged >= wanted {
             let ack = self.acknowledgement(0);
             control(outbox, ack, &());
         }
@@ -421,6 +423,8 @@ impl Session {
             control(outbox, Head::Refuse { code }, &self.ours);
             return true;
         }
+        // What left behind it would be lost: the peer reads no further.
+        outbox.shut();
         control(outbox, Head::Abort { code }, &());
         false
     }
