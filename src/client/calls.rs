@@ -133,17 +133,15 @@ impl<R> Calls<R> {
             .is_none_or(|slot| !matches!(slot.state, State::Open { .. }))
     }
 
-    /// Lets go of a call. True if it was still open.
-    pub(crate) fn abandon(&mut self, id: CallId) -> bool {
+    /// Lets go of a call. Gives its end, which nobody has taken; `None` if it was still open.
+    pub(crate) fn abandon(&mut self, id: CallId) -> Option<Result<Answer<R>, CallError>> {
         let was_open = !self.has_ended(id);
+        let end = self.free_slot(id);
         if was_open {
             self.one_less_open();
+            return None;
         }
-        if self.slot(id).is_some() {
-            // Whatever the answer was, nobody wants it any more.
-            drop(self.free_slot(id));
-        }
-        was_open
+        Some(end)
     }
 
     /// When a call is over without an answer, at the soonest.

@@ -4,10 +4,12 @@
 //! loop. It never blocks.
 
 use std::io::ErrorKind;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mio::{Interest, Registry, Token};
+use serde::de::DeserializeOwned;
 
 use crate::ambient;
 use crate::client::backoff::Backoff;
@@ -305,7 +307,7 @@ impl<P: Protocol> Driver<P> {
             match session.receive(payload)? {
                 Incoming::Opened => self.opened(now),
                 Incoming::Reply { id, body } => {
-                    let reply = envelope::decode_body(body)?;
+                    let reply = decode(body)?;
                     self.end_call(id, Ok(Answer::Reply(reply)));
                 }
                 Incoming::Failed { id, failure } => {
@@ -313,7 +315,7 @@ impl<P: Protocol> Driver<P> {
                 }
                 Incoming::Push(body) => {
                     self.shared.counters.pushes.one();
-                    if self.shared.pushes.add(envelope::decode_body(body)?) {
+                    if self.shared.pushes.add(decode(body)?) {
                         self.shared.counters.pushes_dropped.one();
                     }
                 }
@@ -491,4 +493,10 @@ impl<P: Protocol> Driver<P> {
         drop(outgoing);
         shared.pushes.close();
     }
+}
+
+/// Decodes with the application's own code: a panic in it concerns this connection only.
+fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, CloseReason> {
+    catch_unwind(AssertUnwindSafe(|| envelope::decode_body(body)))
+        .unwrap_or(Err(CloseReason::HandlerPanicked))
 }

@@ -194,7 +194,7 @@ impl<P: Protocol> Shared<P> {
         let deadline = now + timeout.min(TIMEOUT_MAX);
         let id = outgoing.calls.begin(deadline);
         if let Err(refusal) = append(&mut outgoing.wire, id.0) {
-            outgoing.calls.abandon(id);
+            drop(outgoing.calls.abandon(id));
             return Err(CallError::NotSent(refusal.into()));
         }
         self.counters.calls.one();
@@ -233,10 +233,13 @@ impl<P: Protocol> Shared<P> {
     /// Lets go of a call; the server hears that nobody waits any more.
     pub(crate) fn abandon(&self, id: CallId) {
         let mut outgoing = self.outgoing();
-        if outgoing.calls.abandon(id) {
-            self.counters.calls_failed.one();
-            outgoing.cancel(id);
-            self.write(&mut outgoing);
+        match outgoing.calls.abandon(id) {
+            Some(end) => self.count_end(&end),
+            None => {
+                self.counters.calls_failed.one();
+                outgoing.cancel(id);
+                self.write(&mut outgoing);
+            }
         }
     }
 

@@ -444,12 +444,12 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
         while let Some(payload) = inbox.next_payload(session.frame_len_max())? {
             match session.receive(payload)? {
                 Incoming::Event(body) => {
-                    let event = envelope::decode_body(body)?;
+                    let event = guard(&self.counters, || envelope::decode_body(body))??;
                     self.counters.events.one();
                     guard(&self.counters, || self.handler.event(&peer, event))?;
                 }
                 Incoming::Request { id, timeout, body } => {
-                    let request = envelope::decode_body(body)?;
+                    let request = guard(&self.counters, || envelope::decode_body(body))??;
                     let deadline = now + timeout.min(TIMEOUT_MAX);
                     if let Some(responder) = self.take_call(shared, id, deadline)? {
                         guard(&self.counters, || {
@@ -691,8 +691,8 @@ const VISIT_DELAY_MAX: Duration = Duration::from_millis(1);
 /// The longest that a call's deadline is taken to lie ahead.
 const TIMEOUT_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// Runs the application's code. The handler is the application's own to keep whole.
-fn guard(counters: &LiveServerCounters, code: impl FnOnce()) -> Result<(), CloseReason> {
+/// Runs the application's code, which decoding a message is a part of. The handler is the application's own to keep whole.
+fn guard<T>(counters: &LiveServerCounters, code: impl FnOnce() -> T) -> Result<T, CloseReason> {
     catch_unwind(AssertUnwindSafe(code)).map_err(|_| {
         counters.handler_panics.one();
         CloseReason::HandlerPanicked
