@@ -170,9 +170,9 @@ impl Outbox {
 
     /// The lane whose turn it is, and the end of what it may write now.
     fn turn(&mut self) -> Option<(Lane, usize)> {
-        // A frame that was begun is finished before a lane above it gets its turn. With nothing
-        // waiting above, its end need not be looked for.
-        if !(self.control.is_empty() && self.urgent.is_empty()) {
+        // A frame that was begun is finished before a lane above it gets its turn, and before the
+        // gate stops it. With neither ahead, its end need not be looked for.
+        if !(self.open && self.control.is_empty() && self.urgent.is_empty()) {
             for lane in [Lane::Urgent, Lane::Bulk] {
                 let buffer = self.buffer(lane);
                 let end = buffer.frame_in_progress_end();

@@ -13,6 +13,12 @@
 //! that is true; pushes come in order, at most once; and when nothing breaks any more, everything
 //! comes to rest, with nothing left behind.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test may fail, and says how"
+)]
+
 mod book;
 mod network;
 mod person;

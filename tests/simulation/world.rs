@@ -680,6 +680,12 @@ impl World {
             let push = self.book.lock().next_push(0, false, 900);
             handle.broadcast(&push);
         }
+        for person in &mut self.people {
+            person.flush(Duration::from_secs(60));
+            for _ in 0..self.random.pick(&[0, 1200]) {
+                person.send(false, 0);
+            }
+        }
         let speaks_until = self.now + Duration::from_secs(40);
         while self.now < speaks_until {
             for person in &mut self.people {
@@ -713,9 +719,16 @@ impl World {
             self.flood();
         }
         // A last push reaches everybody who is there.
-        if let Some(server) = &self.server {
+        let within = Duration::from_secs(100);
+        let deadline = self.now + within;
+        loop {
+            assert!(self.now < deadline, "there is no room for a last push");
             let push = self.book.lock().next_push(0, false, 7);
-            server.handle.broadcast(&push);
+            let server = self.server.as_ref();
+            if server.is_none_or(|server| server.handle.broadcast(&push).failed.is_empty()) {
+                break;
+            }
+            self.go_on();
         }
         let last = self.book.lock().pushes[0];
         let mut waiting: Vec<u32> = self.people.iter().map(|p| p.id).collect();
