@@ -196,9 +196,14 @@ impl Session {
         self.partial_since = (partial_len > 0).then(|| self.partial_since.unwrap_or(now));
     }
 
-    /// Takes note that nothing was read from the peer although something may have come: until now
-    /// its silence means nothing.
-    pub fn not_listened(&mut self, now: Instant) {
+    /// When the frame was begun of which a part is there.
+    pub fn partial_since(&self) -> Option<Instant> {
+        self.partial_since
+    }
+
+    /// Takes note that nobody has listened: what the peer has not said until now is no fault of its
+    /// own.
+    pub fn excuse(&mut self, now: Instant) {
         self.last_heard = now;
         self.partial_since = self.partial_since.map(|_| now);
     }
@@ -315,12 +320,11 @@ impl Session {
                 self.ending.heard = true;
                 return Ok(Incoming::Goodbye);
             }
-            Head::Farewell if self.ending.said.is_some() && self.ending.heard => {
+            // It says that the peer has heard our goodbye, so both must have been said.
+            Head::Farewell if self.ending.heard && self.ending.said.is_some() => {
                 self.ending.farewell_heard = true;
             }
-            Head::Farewell => {
-                return Err(CloseReason::Malformed("a farewell before both goodbyes"));
-            }
+            Head::Farewell => return Err(CloseReason::Malformed("a farewell before the goodbyes")),
             Head::Abort { code } => return Err(CloseReason::by_peer(code)),
             _ => return Err(CloseReason::Malformed("a head that this side never gets")),
         }
@@ -379,11 +383,6 @@ impl Session {
                     .expect("a goodbye is shorter than FRAME_LEN_MIN");
             });
         }
-    }
-
-    /// Whether this side has said goodbye.
-    pub fn said_goodbye(&self) -> bool {
-        self.ending.said.is_some()
     }
 
     /// Whether the session has ended as it should, and the link can go.

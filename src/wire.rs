@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::backend::Link;
 use crate::envelope::{self, EncodeError, Head};
+use crate::frame::HEADER_LEN;
 use crate::outbox::{Lane, Outbox, Refusal};
 use crate::session::Writing;
 
@@ -72,6 +73,21 @@ impl Wire {
         let max = self.frame_len_max;
         self.outbox
             .append(lane, |bytes| envelope::encode(bytes, &head, body, max))
+    }
+
+    /// Encodes a head alone to the end of the bulk lane, also beyond the outbox's bound.
+    pub(crate) fn append_beyond(&mut self, head: Head) -> Result<(), Refusal<EncodeError>> {
+        let max = self.frame_len_max;
+        self.outbox
+            .append_beyond(|bytes| envelope::encode(bytes, &head, &(), max))
+    }
+
+    /// Whether so much waits that nothing should be done that makes it more: the outbox is half
+    /// full, or has no room for the longest frame.
+    pub(crate) fn is_choked(&self) -> bool {
+        let frame_len_max = usize::try_from(self.frame_len_max).unwrap_or(usize::MAX);
+        self.outbox.room_len() < frame_len_max.saturating_add(HEADER_LEN)
+            || self.outbox.room_len() <= self.outbox.queued_len()
     }
 
     /// Reads once.

@@ -4,12 +4,11 @@
 //! loop. It never blocks.
 
 use std::io::ErrorKind;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use mio::{Interest, Registry, Token};
-use serde::de::DeserializeOwned;
 
 use crate::ambient;
 use crate::client::backoff::Backoff;
@@ -50,6 +49,8 @@ pub(crate) struct Driver<P: Protocol> {
     more: bool,
     closed: bool,
     generation: u32,
+    /// Whose calls have ended, to be woken once the lock is let go.
+    wakers: Vec<Waker>,
 }
 
 impl<P: Protocol> Drop for Driver<P> {
@@ -91,6 +92,7 @@ impl<P: Protocol> Driver<P> {
             more: false,
             closed: false,
             generation: fork::generation(),
+            wakers: Vec::new(),
         }
     }
 
@@ -307,15 +309,16 @@ impl<P: Protocol> Driver<P> {
             match session.receive(payload)? {
                 Incoming::Opened => self.opened(now),
                 Incoming::Reply { id, body } => {
-                    let reply = decode(body)?;
+                    let reply = envelope::decode_body(body)?;
                     self.end_call(id, Ok(Answer::Reply(reply)));
                 }
                 Incoming::Failed { id, failure } => {
                     self.end_call(id, Err(CallError::Failed(failure)));
                 }
                 Incoming::Push(body) => {
+                    let push = envelope::decode_body(body)?;
                     self.shared.counters.pushes.one();
-                    if self.shared.pushes.add(decode(body)?) {
+                    if self.shared.pushes.add(push) {
                         self.shared.counters.pushes_dropped.one();
                     }
                 }
@@ -341,13 +344,24 @@ impl<P: Protocol> Driver<P> {
         }
     }
 
-    fn end_call(&self, id: u64, result: Result<Answer<P::Reply>, CallError>) {
-        if !self.shared.outgoing().calls.end(CallId(id), result) {
+    fn end_call(&mut self, id: u64, result: Result<Answer<P::Reply>, CallError>) {
+        let mut outgoing = self.shared.outgoing();
+        let wanted = outgoing.calls.end(CallId(id), result, &mut self.wakers);
+        drop(outgoing);
+        if !wanted {
             self.shared.counters.replies_unwanted.one();
+        }
+        self.wake();
+    }
+
+    /// Wakes those whose calls have ended. Not to be called under the lock.
+    fn wake(&mut self) {
+        for waker in self.wakers.drain(..) {
+            waker.wake();
         }
     }
 
-    fn acknowledged(&self, id: u64, events: u64) -> Result<(), CloseReason> {
+    fn acknowledged(&mut self, id: u64, events: u64) -> Result<(), CloseReason> {
         let mut outgoing = self.shared.outgoing();
         if events > outgoing.events {
             return Err(CloseReason::Malformed("more events acknowledged than sent"));
@@ -359,14 +373,22 @@ impl<P: Protocol> Driver<P> {
         self.shared.counters.events_acknowledged.add(new);
         if id != 0 {
             // A sync that nobody waits for any more has still told how many.
-            outgoing.calls.end(CallId(id), Ok(Answer::Synced));
+            let synced = Ok(Answer::Synced);
+            outgoing.calls.end(CallId(id), synced, &mut self.wakers);
         }
+        drop(outgoing);
+        self.wake();
         Ok(())
     }
 
     // ---- the end of a connection ----
 
     fn lose(&mut self, reason: CloseReason, now: Instant) {
+        self.end_connection(reason, now);
+        self.wake();
+    }
+
+    fn end_connection(&mut self, reason: CloseReason, now: Instant) {
         self.more = false;
         let shared = Arc::clone(&self.shared);
         let mut outgoing = shared.outgoing();
@@ -406,8 +428,9 @@ impl<P: Protocol> Driver<P> {
 
     /// Decides about each message of the session that has ended: still to be sent, handled, or in
     /// doubt; and about each call.
-    fn settle(&self, outgoing: &mut Outgoing<P::Reply>, reason: &CloseReason) {
+    fn settle(&mut self, outgoing: &mut Outgoing<P::Reply>, reason: &CloseReason) {
         let Outgoing { wire, calls, .. } = outgoing;
+        let wakers = &mut self.wakers;
         let lost = |may_have_run| CallError::Lost {
             reason: reason.clone(),
             may_have_run,
@@ -421,15 +444,15 @@ impl<P: Protocol> Driver<P> {
                     return true;
                 }
                 Head::Request { id, .. } | Head::Sync { id } => {
-                    calls.end(CallId(id), Err(lost(false)));
+                    calls.end(CallId(id), Err(lost(false)), wakers);
                 }
                 _ => {}
             }
             false
         });
-        calls.end_each(|_, _| Some(lost(true)));
+        calls.end_each(wakers, |_, _| Some(lost(true)));
         let written = outgoing.events - unsent;
-        // A server that acknowledges what it can't have got yet lies to its own cost only.
+        // A server that acknowledges what it can't have read is believed, not subtracted from.
         let unacknowledged = written.saturating_sub(outgoing.events_acknowledged);
         let counters = &self.shared.counters;
         if matches!(reason, CloseReason::Finished) {
@@ -444,12 +467,14 @@ impl<P: Protocol> Driver<P> {
     // ---- time ----
 
     fn expire(&mut self, now: Instant) {
-        let mut outgoing = self.shared.outgoing();
+        let shared = Arc::clone(&self.shared);
+        let mut outgoing = shared.outgoing();
         if outgoing.calls.earliest_deadline().is_none_or(|at| now < at) {
             return;
         }
         let mut expired = Vec::new();
-        outgoing.calls.expire(now, |id| expired.push(id));
+        let Outgoing { calls, .. } = &mut *outgoing;
+        calls.expire(now, &mut self.wakers, |id| expired.push(id));
         for id in expired {
             outgoing.cancel(id);
         }
@@ -457,6 +482,8 @@ impl<P: Protocol> Driver<P> {
             outgoing.broken = Some(error);
             self.more = true;
         }
+        drop(outgoing);
+        self.wake();
     }
 
     fn close_if_done(&mut self, now: Instant) {
@@ -481,9 +508,9 @@ impl<P: Protocol> Driver<P> {
         let unsent = outgoing.events;
         shared.counters.events_unsent.add(unsent);
         let in_doubt = shared.counters.events_in_doubt.read() - closing.in_doubt_before;
-        outgoing
-            .calls
-            .end_each(|_, _| Some(CallError::NotConnected(NotConnected::Closed)));
+        outgoing.calls.end_each(&mut self.wakers, |_, _| {
+            Some(CallError::NotConnected(NotConnected::Closed))
+        });
         let result = if unsent + in_doubt == 0 {
             Ok(())
         } else {
@@ -491,12 +518,7 @@ impl<P: Protocol> Driver<P> {
         };
         shared.set_status(&mut outgoing, Status::Closed(result));
         drop(outgoing);
+        self.wake();
         shared.pushes.close();
     }
-}
-
-/// Decodes with the application's own code: a panic in it concerns this connection only.
-fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, CloseReason> {
-    catch_unwind(AssertUnwindSafe(|| envelope::decode_body(body)))
-        .unwrap_or(Err(CloseReason::HandlerPanicked))
 }

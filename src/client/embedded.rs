@@ -1,5 +1,6 @@
 //! The client in a poll of the application's own.
 
+use std::fmt;
 use std::time::Duration;
 
 use mio::event::Event;
@@ -17,7 +18,8 @@ use crate::protocol::Protocol;
 ///
 /// Each round: poll for at most [`timeout`](EmbeddedClient::timeout), hand over the events, then
 /// call [`turn`](EmbeddedClient::turn) once. On the thread of that loop, use what does not block:
-/// [`Client::send`], [`Client::start`], and [`Client::next_push`] with a timeout of zero.
+/// [`Client::send`], [`Client::start`], and [`Client::next_push`] with a timeout of zero. To end,
+/// [`Client::begin_close`], then go on until [`is_closed`](EmbeddedClient::is_closed).
 #[must_use = "the client does nothing unless it is driven"]
 pub struct EmbeddedClient<P: Protocol> {
     driver: Driver<P>,
@@ -80,5 +82,11 @@ impl<P: Protocol> EmbeddedClient<P> {
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.driver.is_closed()
+    }
+}
+
+impl<P: Protocol> fmt::Debug for EmbeddedClient<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "EmbeddedClient({})", self.client.state())
     }
 }

@@ -1,5 +1,6 @@
 //! The server in a poll of the application's own.
 
+use std::fmt;
 use std::time::Duration;
 
 use mio::event::Event;
@@ -16,7 +17,8 @@ use crate::server::handler::Handler;
 /// [`ServerBuilder::embed`](crate::ServerBuilder::embed).
 ///
 /// Each round: poll for at most [`timeout`](EmbeddedServer::timeout), hand over the events, then
-/// call [`turn`](EmbeddedServer::turn) once.
+/// call [`turn`](EmbeddedServer::turn) once. To end, [`ServerHandle::begin_shutdown`], then go on
+/// until [`is_stopped`](EmbeddedServer::is_stopped).
 #[must_use = "the server does nothing unless it is driven"]
 pub struct EmbeddedServer<P: Protocol, H: Handler<P>> {
     engine: Engine<P, H>,
@@ -51,6 +53,18 @@ impl<P: Protocol, H: Handler<P>> EmbeddedServer<P, H> {
     #[must_use]
     pub fn handle(&self) -> ServerHandle<P> {
         self.handle.clone()
+    }
+
+    /// The handler: it lives on the thread of this loop, so what it has gathered needs no lock.
+    #[must_use]
+    pub fn handler(&self) -> &H {
+        self.engine.handler()
+    }
+
+    /// The handler, to be changed between two turns.
+    #[must_use]
+    pub fn handler_mut(&mut self) -> &mut H {
+        self.engine.handler_mut()
     }
 
     /// How long the next poll may take; `None` for as long as it likes.
@@ -95,5 +109,13 @@ impl<P: Protocol, H: Handler<P>> EmbeddedServer<P, H> {
     #[must_use]
     pub fn is_stopped(&self) -> bool {
         self.engine.is_stopped()
+    }
+}
+
+impl<P: Protocol, H: Handler<P>> fmt::Debug for EmbeddedServer<P, H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EmbeddedServer")
+            .field("endpoints", &self.endpoints)
+            .finish_non_exhaustive()
     }
 }

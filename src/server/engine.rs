@@ -23,10 +23,11 @@ use crate::backend::Link;
 use crate::close::CloseReason;
 use crate::counters::LiveServerCounters;
 use crate::envelope::{self, Failure, Head};
+use crate::fork;
 use crate::hello::Hello;
 use crate::inbox::Inbox;
 use crate::limits::Limits;
-use crate::outbox::Lane;
+use crate::outbox::{Lane, Outbox};
 use crate::protocol::Protocol;
 use crate::server::control::{Command, Control};
 use crate::server::handler::Handler;
@@ -48,6 +49,8 @@ struct Entry {
     shared: Arc<PeerShared>,
     session: Session,
     inbox: Inbox,
+    /// There are whole frames in the inbox: the peer had too much to read for them to be handled.
+    left_over: bool,
     /// It is in the list of those to visit.
     ready: bool,
     /// `Handler::connected` was called.
@@ -84,6 +87,8 @@ pub(crate) struct Engine<P: Protocol, H: Handler<P>> {
     stop_at: Option<Instant>,
     protocol: std::marker::PhantomData<fn() -> P>,
     wanted: Vec<usize>,
+    /// Of the process that the server runs in.
+    generation: u32,
 }
 
 impl<P: Protocol, H: Handler<P>> Engine<P, H> {
@@ -119,6 +124,7 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
             stop_at: None,
             protocol: std::marker::PhantomData,
             wanted: Vec::new(),
+            generation: fork::generation(),
         };
         for (index, listening) in engine.listeners.iter_mut().enumerate() {
             engine.registry.register(
@@ -128,6 +134,14 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
             )?;
         }
         Ok(engine)
+    }
+
+    pub(crate) fn handler(&self) -> &H {
+        &self.handler
+    }
+
+    pub(crate) fn handler_mut(&mut self) -> &mut H {
+        &mut self.handler
     }
 
     /// Takes note that the source of this token is ready. Tokens of others are ignored.
@@ -271,9 +285,16 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
 
     fn admit(&mut self, mut link: Box<dyn Link>, listener: usize, now: Instant) {
         self.counters.accepted.one();
-        let peers_max = self.limits.peers_max;
-        if u32::try_from(self.peer_count()).is_ok_and(|count| count >= peers_max) {
-            let reason = CloseReason::Crowded { max: peers_max };
+        let reason = CloseReason::Crowded {
+            max: self.limits.peers_max,
+        };
+        if self.is_full() {
+            // Nobody who only waits keeps out someone who may have something to say.
+            if let Some(stranger) = self.oldest_stranger() {
+                self.close(stranger, reason.clone(), now);
+            }
+        }
+        if self.is_full() {
             self.turn_away(link, &reason, now);
             return;
         }
@@ -310,6 +331,7 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
             )),
             session,
             inbox: Inbox::default(),
+            left_over: false,
             ready: false,
             connected: false,
             timer_at,
@@ -345,22 +367,32 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
         }
     }
 
+    fn is_full(&self) -> bool {
+        let max = usize::try_from(self.limits.peers_max).unwrap_or(usize::MAX);
+        self.peer_count() >= max
+    }
+
     /// Closes the oldest of those that have not said hello, while there are too many.
     fn shed_strangers(&mut self, now: Instant) {
         let max = self.limits.handshakes_max;
-        while let Some(&(index, key)) = self.greeting.front() {
-            let stranger = self.entries[index]
-                .as_ref()
-                .is_some_and(|entry| entry.shared.key() == key && !entry.session.is_open());
-            let crowded = u32::try_from(self.greeting_count).is_ok_and(|count| count > max);
-            if stranger && !crowded {
+        while let Some(index) = self.oldest_stranger() {
+            if u32::try_from(self.greeting_count).is_ok_and(|count| count <= max) {
                 break;
             }
-            self.greeting.pop_front();
-            if stranger {
-                self.close(index, CloseReason::HandshakesCrowded { max }, now);
-            }
+            self.close(index, CloseReason::HandshakesCrowded { max }, now);
         }
+    }
+
+    /// Of those that have not said hello, the one that has waited longest.
+    fn oldest_stranger(&mut self) -> Option<usize> {
+        while let Some(&(index, key)) = self.greeting.front() {
+            let entry = self.entries[index].as_ref();
+            if entry.is_some_and(|entry| entry.shared.key() == key && !entry.session.is_open()) {
+                return Some(index);
+            }
+            self.greeting.pop_front();
+        }
+        None
     }
 
     // ---- one peer ----
@@ -371,9 +403,9 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
             return;
         };
         entry.ready = false;
+        let timer_at = entry.timer_at;
         let result = self.exchange(&mut entry, now);
         let again = matches!(result, Ok(More::Yes));
-        let timer_at = entry.timer_at;
         self.entries[index] = Some(entry);
         match result {
             Ok(_) => {
@@ -384,6 +416,26 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
             }
             Err(reason) => self.close(index, reason, now),
         }
+        while self.partials_len > self.limits.partial_len_max {
+            let max = self.limits.partial_len_max;
+            self.close(
+                self.oldest_partial(index),
+                CloseReason::PartialsFull { max },
+                now,
+            );
+        }
+    }
+
+    /// The peer that has kept its part of a frame back longest: those that only happen to be in the
+    /// middle of one must not pay for it. If there is none, `visited`, which has left the most over.
+    fn oldest_partial(&self, visited: usize) -> usize {
+        (0..self.entries.len())
+            .filter_map(|index| {
+                let since = self.entries[index].as_ref()?.session.partial_since()?;
+                Some((since, index))
+            })
+            .min()
+            .map_or(visited, |(_, index)| index)
     }
 
     fn exchange(&mut self, entry: &mut Entry, now: Instant) -> Result<More, CloseReason> {
@@ -392,12 +444,7 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
         let received = self.receive(entry, now);
         entry.inbox.give_back(&mut self.lent);
         self.partials_len = self.partials_len - was_partial + entry.inbox.partial_len();
-        let more = received?;
-        if self.partials_len > self.limits.partial_len_max {
-            let max = self.limits.partial_len_max;
-            return Err(CloseReason::PartialsFull { max });
-        }
-        self.finish_visit(entry, more, now)
+        self.finish_visit(entry, received?, now)
     }
 
     fn receive(&mut self, entry: &mut Entry, now: Instant) -> Result<More, CloseReason> {
@@ -409,18 +456,26 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
                     return Err(reason);
                 }
                 outgoing.corked = true;
-                outgoing.paused = outgoing.is_choked(self.limits.outbox_len_max);
+                outgoing.paused = outgoing.wire.is_choked();
                 if outgoing.paused {
                     return Ok(More::No);
                 }
-                outgoing.wire.recv(entry.inbox.room())
+                if entry.left_over {
+                    Ok(Read::Bytes(0))
+                } else {
+                    outgoing.wire.recv(entry.inbox.room())
+                }
             };
             match read {
                 Ok(Read::Bytes(len)) => {
                     entry.inbox.filled(len);
                     left = left.saturating_sub(len);
-                    self.handle_frames(entry, now)?;
-                    entry.session.heard(entry.inbox.partial_len(), now);
+                    entry.left_over = self.handle_frames(entry, now)?;
+                    let partial_len = match entry.left_over {
+                        true => 0,
+                        false => entry.inbox.partial_len(),
+                    };
+                    entry.session.heard(partial_len, now);
                     if left == 0 {
                         return Ok(More::Yes);
                     }
@@ -432,7 +487,10 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
         }
     }
 
-    fn handle_frames(&mut self, entry: &mut Entry, now: Instant) -> Result<(), CloseReason> {
+    /// Handles the whole frames in the inbox. True if some are left, because the peer has to read
+    /// first what the others have led to: answers are bounded by the outbox, not by the requests
+    /// that fit into one read.
+    fn handle_frames(&mut self, entry: &mut Entry, now: Instant) -> Result<bool, CloseReason> {
         let Entry {
             shared,
             session,
@@ -444,17 +502,20 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
         while let Some(payload) = inbox.next_payload(session.frame_len_max())? {
             match session.receive(payload)? {
                 Incoming::Event(body) => {
-                    let event = guard(&self.counters, || envelope::decode_body(body))??;
+                    let event = envelope::decode_body(body)?;
                     self.counters.events.one();
                     guard(&self.counters, || self.handler.event(&peer, event))?;
                 }
                 Incoming::Request { id, timeout, body } => {
-                    let request = guard(&self.counters, || envelope::decode_body(body))??;
+                    let request = envelope::decode_body(body)?;
                     let deadline = now + timeout.min(TIMEOUT_MAX);
                     if let Some(responder) = self.take_call(shared, id, deadline)? {
                         guard(&self.counters, || {
                             self.handler.request(&peer, request, responder);
                         })?;
+                    }
+                    if shared.outgoing().wire.is_choked() {
+                        return Ok(true);
                     }
                 }
                 Incoming::Cancel { id } => {
@@ -464,9 +525,13 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
                 }
                 Incoming::Sync { id } => {
                     let ack = session.acknowledgement(id);
-                    let appended = shared.outgoing().wire.append(Lane::Bulk, ack, &());
+                    let mut outgoing = shared.outgoing();
+                    let appended = outgoing.wire.append(Lane::Bulk, ack, &());
                     let max = self.limits.outbox_len_max;
                     appended.map_err(|_| CloseReason::OutboxFull { max })?;
+                    if outgoing.wire.is_choked() {
+                        return Ok(true);
+                    }
                 }
                 Incoming::Opened => {
                     self.open(shared, session);
@@ -482,7 +547,7 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
                 | Incoming::Draining => {}
             }
         }
-        Ok(())
+        Ok(false)
     }
 
     /// The client is greeted back, and known to other threads from now on.
@@ -512,8 +577,7 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
         deadline: Instant,
     ) -> Result<Option<Responder<P>>, CloseReason> {
         let mut outgoing = shared.outgoing();
-        let count = u32::try_from(outgoing.calls.len()).unwrap_or(u32::MAX);
-        if count >= self.limits.calls_max {
+        if outgoing.calls_at_work >= self.limits.calls_max {
             let head = Head::Failed {
                 id,
                 failure: Failure::TooManyCalls,
@@ -527,6 +591,7 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
         if !outgoing.calls.insert(id) {
             return Err(CloseReason::Malformed("the number of an open call again"));
         }
+        outgoing.calls_at_work += 1;
         self.counters.requests.one();
         Ok(Some(Responder::new(Arc::clone(shared), id, deadline)))
     }
@@ -543,7 +608,8 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
         if let Some(reason) = outgoing.doomed.take() {
             return Err(reason);
         }
-        if outgoing.ending && outgoing.calls.is_empty() && !entry.session.said_goodbye() {
+        if outgoing.ending && outgoing.calls.is_empty() && !outgoing.said_goodbye {
+            outgoing.said_goodbye = true;
             entry.session.say_goodbye(&mut outgoing.wire.outbox, now);
         }
         // Twice: what was written may let the farewell follow.
@@ -556,7 +622,7 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
             return Err(CloseReason::Finished);
         }
         // Choked and now relieved: what came meanwhile has had its edge already.
-        let relieved = outgoing.paused && !outgoing.is_choked(self.limits.outbox_len_max);
+        let relieved = outgoing.paused && !outgoing.wire.is_choked();
         entry.timer_at = entry
             .timer_at
             .min(entry.session.deadline(&outgoing.wire.writing));
@@ -574,25 +640,27 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
     }
 
     fn handle_timer(&mut self, index: usize, now: Instant) {
-        let Some(Some(entry)) = self.entries.get_mut(index) else {
+        let due = |entry: &Option<Entry>| entry.as_ref().is_some_and(|entry| entry.timer_at <= now);
+        if !self.entries.get(index).is_some_and(due) {
+            return;
+        }
+        // What has come but was not yet read counts as a sign of life. Whoever is ready has been
+        // visited in this turn, and has more: that must not put the other limits off.
+        if self.entries[index]
+            .as_ref()
+            .is_some_and(|entry| !entry.ready)
+        {
+            self.visit(index, now);
+        }
+        let Some(entry) = &mut self.entries[index] else {
             return;
         };
-        if entry.timer_at > now {
-            return;
-        }
-        // What has come but was not yet read counts as a sign of life.
-        if entry.ready {
-            entry.timer_at = now + VISIT_DELAY_MAX;
-            self.timers.push(entry.timer_at, index);
-            return;
-        }
         let shared = Arc::clone(&entry.shared);
         let mut outgoing = shared.outgoing();
-        let writing = outgoing.wire.writing;
         if outgoing.paused {
-            // While it has too much to read, only whether it reads counts: the stall timeout.
-            entry.session.not_listened(now);
+            entry.session.excuse(now);
         }
+        let writing = outgoing.wire.writing;
         let wire = &mut outgoing.wire;
         let timeout = entry
             .session
@@ -620,9 +688,13 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
         if stays && flushed.is_ok() {
             // The refusal is on its way: the link goes when the peer lets go of it.
             entry.refused = Some(reason);
+            drop(outgoing);
+            // The peer may have left already, and that edge have been seen.
+            self.mark_ready(index);
             return;
         }
         let link = outgoing.wire.detach();
+        count_unsent(&mut outgoing.wire.outbox, &self.counters);
         outgoing.calls.clear();
         outgoing.corked = false;
         let reason = entry.refused.take().unwrap_or(reason);
@@ -655,6 +727,10 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
 /// hears that it is over.
 impl<P: Protocol, H: Handler<P>> Drop for Engine<P, H> {
     fn drop(&mut self) {
+        if self.generation != fork::generation() {
+            // A forked child's copy: the connections are the parent's.
+            return;
+        }
         let now = ambient::now();
         for index in 0..self.entries.len() {
             self.close(index, CloseReason::ClosedHere, now);
@@ -685,18 +761,26 @@ enum More {
     No,
 }
 
-/// The time that a peer which waits for its visit is granted before its timer is looked at again.
-const VISIT_DELAY_MAX: Duration = Duration::from_millis(1);
+/// The longest that a deadline is taken to lie ahead.
+pub(crate) const TIMEOUT_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// The longest that a call's deadline is taken to lie ahead.
-const TIMEOUT_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
-
-/// Runs the application's code, which decoding a message is a part of. The handler is the application's own to keep whole.
-fn guard<T>(counters: &LiveServerCounters, code: impl FnOnce() -> T) -> Result<T, CloseReason> {
+/// Runs the application's code. The handler is the application's own to keep whole.
+fn guard(counters: &LiveServerCounters, code: impl FnOnce()) -> Result<(), CloseReason> {
     catch_unwind(AssertUnwindSafe(code)).map_err(|_| {
         counters.handler_panics.one();
         CloseReason::HandlerPanicked
     })
+}
+
+/// Empties the outbox of a peer that is gone. What a push says is lost with it, but not silently; a
+/// call that has no reply ends with an error at the client.
+fn count_unsent(outbox: &mut Outbox, counters: &LiveServerCounters) {
+    outbox.reset(|payload| {
+        if let Ok((Head::Push, _)) = envelope::decode_head(payload) {
+            counters.pushes_unsent.one();
+        }
+        false
+    });
 }
 
 fn deregister(registry: &Registry, source: &mut impl mio::event::Source) {

@@ -102,7 +102,7 @@ fn what_is_not_listened_to_is_not_blamed_for_silence() {
     let now = Instant::now();
     let (mut session, outbox) = open(Role::Server, now);
     session.heard(3, now);
-    session.not_listened(now + 250 * MS);
+    session.excuse(now + 250 * MS);
     let at = now + 550 * MS;
     ends_at(session, outbox, quiet(now), at, |reason| {
         matches!(reason, CloseReason::FrameStalled(_))

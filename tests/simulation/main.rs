@@ -3,7 +3,7 @@
 //! follows from one number.
 //!
 //! ```text
-//! cargo test --test simulation                              a first thousand runs
+//! cargo test --test simulation                              some hundred runs
 //! WAYSIDE_SIM_SEEDS=100000 cargo test --test simulation     more of them
 //! WAYSIDE_SIM_SEED=1234 cargo test --test simulation        one again, as it was
 //! ```
@@ -31,7 +31,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use world::{Outcome, World};
 
 /// The runs of a plain `cargo test`.
-const SEEDS: u64 = 1000;
+const SEEDS: u64 = 400;
 
 fn number(variable: &str) -> Option<u64> {
     let text = env::var(variable).ok()?;
