@@ -125,6 +125,12 @@ impl Outbox {
         self.open = true;
     }
 
+    /// Lets only `control` flow from now on, behind the frame that was begun: the session is over,
+    /// and what has not left stays for the next one.
+    pub fn shut(&mut self) {
+        self.open = false;
+    }
+
     /// The bytes to write next; empty when there is nothing to write now.
     pub fn next_bytes(&mut self) -> &[u8] {
         match self.turn() {
@@ -195,9 +201,9 @@ impl Outbox {
 
     /// The lane whose turn it is, and the end of what it may write now.
     fn turn(&mut self) -> Option<(Lane, usize)> {
-        // A frame that was begun is finished before a lane above it gets its turn. With nothing
-        // waiting above, its end need not be looked for.
-        if !(self.control.is_empty() && self.urgent.is_empty()) {
+        // A frame that was begun is finished before a lane above it gets its turn, and before the
+        // gate stops it. With neither ahead, its end need not be looked for.
+        if !(self.open && self.control.is_empty() && self.urgent.is_empty()) {
             for lane in [Lane::Urgent, Lane::Bulk] {
                 let buffer = self.buffer(lane);
                 let end = buffer.frame_in_progress_end();
