@@ -13,15 +13,11 @@ use std::collections::HashSet;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use support::raw::bare;
 use support::role::{Casting, Role, passed, role, tell, told, transport};
 use support::*;
-use wayside::backend::Link;
-use wayside::{
-    CallError, Client, CloseReason, Handler, Limits, Peer, Responder, Server, Transport,
-};
+use wayside::{CallError, Client, Handler, Limits, Peer, Responder, Server, Transport};
 
 /// Bounds under which only the end of a link tells that the other side is gone.
 fn patient() -> Limits {
@@ -174,6 +170,7 @@ fn a_killed_client_is_forgotten_completely() {
 #[test]
 fn a_stopped_server_is_noticed_by_its_silence_and_found_again() {
     use rustix::process::Signal;
+    use wayside::CloseReason;
     on_every_transport(|place| {
         let remote = Remote::start(place, &place.transport);
         let client = remote.client(hasty());
@@ -310,6 +307,9 @@ fn read_record(path: &std::path::Path) -> Vec<u64> {
 #[cfg(target_os = "linux")]
 #[test]
 fn out_of_descriptors_the_server_serves_on_and_accepts_again_when_it_can() {
+    use std::time::Instant;
+    use support::raw::bare;
+    use wayside::backend::Link;
     on_every_transport(|place| {
         let casting = Casting::new("server", place, &place.transport)
             .pass("LIMITS", "patient")
