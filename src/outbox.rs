@@ -76,7 +76,11 @@ impl Outbox {
         lane: Lane,
         encode: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
     ) -> Result<(), Refusal<E>> {
-        self.append_within(self.len_max, lane, encode)
+        let max = match lane {
+            Lane::Control => usize::MAX,
+            Lane::Urgent | Lane::Bulk => self.len_max,
+        };
+        self.append_within(max, lane, encode)
     }
 
     /// Appends a short frame that is about those that wait: there is room for some of them also
@@ -347,5 +351,37 @@ impl Drop for Uncommitted<'_> {
         if !self.committed {
             self.bytes.truncate(self.at);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn append(outbox: &mut Outbox, lane: Lane, len: usize) -> Result<(), Refusal<()>> {
+        outbox.append(lane, |bytes| {
+            bytes.resize(bytes.len() + len, 0);
+            Ok(())
+        })
+    }
+
+    #[test]
+    fn a_full_outbox_takes_the_frames_of_the_session_and_a_few_about_what_waits() {
+        let mut outbox = Outbox::new(100);
+        append(&mut outbox, Lane::Bulk, 90).unwrap();
+        for lane in [Lane::Urgent, Lane::Bulk] {
+            let refused = append(&mut outbox, lane, 10);
+            assert_eq!(refused, Err(Refusal::Full { len: 94, max: 100 }));
+        }
+        append(&mut outbox, Lane::Control, 1000).unwrap();
+        let reserved = |outbox: &mut Outbox| {
+            outbox.append_reserved(Lane::Bulk, |bytes| {
+                bytes.push(0);
+                Ok::<(), ()>(())
+            })
+        };
+        while reserved(&mut outbox).is_ok() {}
+        assert!(outbox.queued_len() > 100 && outbox.queued_len() <= 100 + RESERVED_LEN);
+        append(&mut outbox, Lane::Control, 1000).unwrap();
     }
 }

@@ -46,6 +46,14 @@ fn narrow() -> Limits {
     }
 }
 
+/// A client with more to send than any link holds, however it grows meanwhile.
+fn overflowing() -> Limits {
+    Limits {
+        outbox_len_max: 32 << 20,
+        ..narrow()
+    }
+}
+
 #[test]
 fn events_of_many_threads_arrive_once_and_in_each_threads_order() {
     on_every_transport(|place| {
@@ -117,7 +125,7 @@ fn flushes_and_a_stream_of_events_get_along() {
                     event += 1;
                 }
             });
-            for _ in 0..30 {
+            for _ in 0..10 {
                 client.flush(PATIENCE).unwrap();
             }
         });
@@ -196,7 +204,7 @@ fn a_full_outbox_can_be_flushed() {
         let block = client.start(&Ask::Block, PATIENCE).unwrap();
         serving.recorder.blocked();
         let mut taken = 0;
-        while client.send(&note(taken)).is_ok() {
+        while client.send(&long_note(taken, 1000)).is_ok() {
             taken += 1;
         }
         thread::scope(|scope| {
@@ -224,7 +232,7 @@ fn urgent_events_overtake_all_others() {
         let serving = place.serve(Limits::default());
         let client = serving
             .builder()
-            .limits(narrow())
+            .limits(overflowing())
             .connect(PATIENCE)
             .unwrap();
         let block = client.start(&Ask::Block, PATIENCE).unwrap();
@@ -382,12 +390,12 @@ fn what_a_closed_client_leaves_behind_is_counted() {
         let serving = place.serve(Limits::default());
         let client = serving
             .builder()
-            .limits(narrow())
+            .limits(overflowing())
             .connect(PATIENCE)
             .unwrap();
         let block = client.start(&Ask::Block, PATIENCE).unwrap();
         serving.recorder.blocked();
-        while client.send(&long_note(0, 10_000)).is_ok() {}
+        while client.send(&long_note(0, 60_000)).is_ok() {}
         let error = client.close(Duration::from_millis(20)).unwrap_err();
         let CloseError {
             unsent, in_doubt, ..
@@ -440,7 +448,7 @@ fn the_counters_balance_whatever_happens_to_the_connections() {
                     }
                 });
             }
-            for cut in 0..30 {
+            for cut in 0..15 {
                 eventually("the client is back and sends", || {
                     client.counters().opened > cut
                         && serving.server.counters().events > 500 * (cut + 1)

@@ -337,7 +337,7 @@ fn a_lost_call_says_whether_it_may_have_run() {
         let serving = place.serve(patient());
         let limits = Limits {
             frame_len_max: 64 * 1024,
-            outbox_len_max: 16 << 20,
+            outbox_len_max: 32 << 20,
             ..patient()
         };
         let client = serving.builder().limits(limits).connect(PATIENCE).unwrap();
@@ -345,7 +345,7 @@ fn a_lost_call_says_whether_it_may_have_run() {
         let written = client.start(&Ask::Block, PATIENCE).unwrap();
         serving.recorder.blocked();
         // More than any link holds, so what is behind it is not written.
-        for event in 0..200 {
+        for event in 0..500 {
             client.send(&long_note(event, 60_000)).unwrap();
         }
         let waiting = client.start(&Ask::Hold, PATIENCE).unwrap();
