@@ -54,7 +54,9 @@ fn a_server_listens_at_all_its_endpoints() {
         let recorder = Recorder::default();
         let (server, transports) = serve_at(&[&first.transport, &second.transport], &recorder);
         let clients = transports.iter().map(|transport| {
-            let client = client_of(std::slice::from_ref(transport)).connect(PATIENCE).unwrap();
+            let client = client_of(std::slice::from_ref(transport))
+                .connect(PATIENCE)
+                .unwrap();
             assert_eq!(recorder.connected().transport(), transport.to_string());
             client
         });

@@ -173,7 +173,7 @@ pub(super) const KEYS: [Key; 23] = [
     limit(
         "peers_max",
         Kind::Count,
-        "The peers of a server. One more is closed at once.",
+        "The peers of a server. One more takes the place of one that has not said hello, or is turned away.",
     ),
     limit(
         "handshakes_max",
