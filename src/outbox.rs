@@ -107,7 +107,7 @@ impl Outbox {
         buffer.make_room();
         let frame = Uncommitted::new(&mut buffer.bytes);
         encode(frame.bytes).map_err(Refusal::Encode)?;
-        if frame.len() > max.saturating_sub(len) {
+        if lane != Lane::Control && frame.len() > max.saturating_sub(len) {
             return Err(Refusal::Full { len, max });
         }
         frame.commit();
@@ -127,6 +127,12 @@ impl Outbox {
     /// Lets `urgent` and `bulk` flow: the session is open.
     pub fn open(&mut self) {
         self.open = true;
+    }
+
+    /// Lets only `control` flow from now on, behind the frame that was begun: the session is over,
+    /// and what has not left stays for the next one.
+    pub fn shut(&mut self) {
+        self.open = false;
     }
 
     /// The bytes to write next; empty when there is nothing to write now.
@@ -199,9 +205,9 @@ impl Outbox {
 
     /// The lane whose turn it is, and the end of what it may write now.
     fn turn(&mut self) -> Option<(Lane, usize)> {
-        // A frame that was begun is finished before a lane above it gets its turn. With nothing
-        // waiting above, its end need not be looked for.
-        if !(self.control.is_empty() && self.urgent.is_empty()) {
+        // A frame that was begun is finished before a lane above it gets its turn, and before the
+        // gate stops it. With neither ahead, its end need not be looked for.
+        if !(self.open && self.control.is_empty() && self.urgent.is_empty()) {
             for lane in [Lane::Urgent, Lane::Bulk] {
                 let buffer = self.buffer(lane);
                 let end = buffer.frame_in_progress_end();

@@ -341,7 +341,9 @@ impl Session {
         if let Some(id) = self.pong_due.take() {
             control(outbox, Head::Pong { id }, &());
         }
-        if self.events - self.events_acknowledged >= ACK_EVENTS {
+        // All of them at the goodbye: whatever comes of the rest of the ending, these are known.
+        let wanted = if self.ending.heard { 1 } else { ACK_EVENTS };
+        if self.events - self.events_acknowledged >= wanted {
             let ack = self.acknowledgement(0);
             control(outbox, ack, &());
         }
@@ -395,7 +397,12 @@ impl Session {
     /// other still tries to write then fails, although all is well.
     pub fn at_end(&self, reason: CloseReason) -> CloseReason {
         let by_the_link = matches!(reason, CloseReason::PeerGone | CloseReason::LinkFailed(_));
-        if by_the_link && self.ending.said.is_some() && self.ending.heard {
+        let ending = &self.ending;
+        let both = ending.said.is_some() && ending.heard;
+        // A client that was the second to say goodbye can't know without the farewell whether its
+        // last events were read. A server has nothing at stake that it could count.
+        let sure = ending.first || ending.farewell_heard || self.role == Role::Server;
+        if by_the_link && both && sure {
             CloseReason::Finished
         } else {
             reason
@@ -419,6 +426,8 @@ impl Session {
             control(outbox, Head::Refuse { code }, &self.ours);
             return true;
         }
+        // What left behind it would be lost: the peer reads no further.
+        outbox.shut();
         control(outbox, Head::Abort { code }, &());
         false
     }
@@ -434,7 +443,7 @@ impl Session {
         let unfinished = self
             .partial_since
             .map(|since| since + self.limits.frame_timeout);
-        let farewell = self.farewell_deadline();
+        let farewell = self.farewell_deadline(writing);
         let ping =
             (self.role == Role::Client && self.ping_sent.is_none()).then(|| self.ping_due(writing));
         [stalled, unfinished, farewell, ping]
@@ -460,8 +469,8 @@ impl Session {
             }
             return Ok(());
         }
-        if self.farewell_deadline().is_some_and(|at| now >= at) {
-            return Err(CloseReason::Finished);
+        if self.farewell_deadline(writing).is_some_and(|at| now >= at) {
+            return Err(self.at_end(CloseReason::PeerGone));
         }
         if let Some(since) = writing.blocked_since {
             if now >= since + limits.stall_timeout {
@@ -499,9 +508,12 @@ impl Session {
         self.last_heard.min(writing.last) + interval
     }
 
-    fn farewell_deadline(&self) -> Option<Instant> {
+    /// The peer has that long once it could have read the goodbye; while it still takes what was
+    /// written before, the stall timeout is for it.
+    fn farewell_deadline(&self, writing: &Writing) -> Option<Instant> {
         let said = self.ending.said.filter(|_| self.ending.heard)?;
-        Some(said.max(self.last_heard) + FAREWELL_TIMEOUT)
+        let all_written = writing.blocked_since.is_none();
+        all_written.then(|| said.max(self.last_heard).max(writing.last) + FAREWELL_TIMEOUT)
     }
 }
 

@@ -196,7 +196,7 @@ impl<P: Protocol> Driver<P> {
     }
 
     fn opened(&mut self, now: Instant) {
-        let Some(session) = &self.session else {
+        let Some(session) = &mut self.session else {
             return;
         };
         self.opened_at = Some(now);
@@ -220,6 +220,10 @@ impl<P: Protocol> Driver<P> {
         }
         outgoing.wire.frame_len_max = frame_len_max;
         outgoing.wire.outbox.open();
+        if outgoing.closing.is_some() {
+            // Told to close while there was no connection: nothing else would bring the next turn.
+            session.say_goodbye(&mut outgoing.wire.outbox, now);
+        }
         let endpoint = self.transports[self.current].to_string().into();
         self.shared
             .set_status(&mut outgoing, Status::Open { endpoint });
@@ -319,9 +323,9 @@ impl<P: Protocol> Driver<P> {
                 Incoming::Push(body) => {
                     let push = envelope::decode_body(body)?;
                     self.shared.counters.pushes.one();
-                    if self.shared.pushes.add(push) {
-                        self.shared.counters.pushes_dropped.one();
-                    }
+                    let dropped = self.shared.pushes.add(push, body.len());
+                    let count = u64::try_from(dropped.len()).unwrap_or(u64::MAX);
+                    self.shared.counters.pushes_dropped.add(count);
                 }
                 Incoming::Acknowledged { id, events } => self.acknowledged(id, events)?,
                 Incoming::Draining => {
@@ -367,11 +371,11 @@ impl<P: Protocol> Driver<P> {
         if events > outgoing.events {
             return Err(CloseReason::Malformed("more events acknowledged than sent"));
         }
-        // The answer to a sync waits its turn, and one that nobody asked for may overtake it.
-        if let Some(new) = events.checked_sub(outgoing.events_acknowledged) {
-            outgoing.events_acknowledged = events;
-            self.shared.counters.events_acknowledged.add(new);
-        }
+        // The answer to a sync waits in line, and an acknowledgement that nobody asked for may
+        // have overtaken it with a higher number.
+        let new = events.saturating_sub(outgoing.events_acknowledged);
+        outgoing.events_acknowledged += new;
+        self.shared.counters.events_acknowledged.add(new);
         if id != 0 {
             // A sync that nobody waits for any more has still told how many.
             let synced = Ok(Answer::Synced);

@@ -94,7 +94,7 @@ impl<P: Protocol> Shared<P> {
             }),
             changed: Condvar::new(),
             bell,
-            pushes: PushQueue::new(limits.pushes_max),
+            pushes: PushQueue::new(limits.pushes_max, limits.pushes_len_max),
             counters: LiveClientCounters::default(),
             limits,
         }

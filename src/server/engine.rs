@@ -710,9 +710,6 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
         if stays && flushed.is_ok() {
             // The refusal is on its way: the link goes when the peer lets go of it.
             entry.refused = Some(reason);
-            drop(outgoing);
-            // The peer may have left already, and that edge have been seen.
-            self.mark_ready(index);
             return;
         }
         let link = outgoing.wire.detach();

@@ -8,6 +8,7 @@
 )]
 
 pub mod raw;
+pub mod role;
 
 use std::collections::VecDeque;
 use std::pin::{Pin, pin};
