@@ -177,7 +177,7 @@ const HOMES: &[(&str, &[&str], &str)] = &[
     ),
     (
         "Instant::now",
-        &["ambient", "conformance"],
+        &["ambient", "conformance", "fuzzing"],
         "a simulation supplies the time: `ambient::now` asks it",
     ),
     (

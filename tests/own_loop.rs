@@ -22,6 +22,15 @@ const CLIENT: Token = Token(2);
 /// All from here on.
 const SERVER: Token = Token(3);
 
+/// Nothing but other threads and its own sources end a poll.
+fn restful() -> Limits {
+    Limits {
+        ping_interval: 10 * PATIENCE,
+        silence_timeout: 30 * PATIENCE,
+        ..Limits::default()
+    }
+}
+
 /// An application with a loop of its own.
 struct Application {
     poll: Poll,
@@ -169,13 +178,7 @@ fn other_threads_call_through_the_loop() {
 #[test]
 fn a_loop_at_rest_is_woken_by_other_threads_and_by_its_own_sources() {
     on_every_transport(|place| {
-        // The poll would go on for minutes.
-        let limits = Limits {
-            ping_interval: 10 * PATIENCE,
-            silence_timeout: 30 * PATIENCE,
-            ..Limits::default()
-        };
-        let mut application = Application::new(place, &limits);
+        let mut application = Application::new(place, &restful());
         let client = application.connect();
         let address = application.socket.local_addr().unwrap();
         let recorder = application.recorder.clone();
@@ -230,12 +233,15 @@ fn a_loop_with_nothing_to_do_sleeps_until_the_next_ping() {
 #[test]
 fn a_server_in_a_loop_is_shut_down_from_another_thread() {
     on_every_transport(|place| {
-        let mut application = Application::new(place, &Limits::default());
+        let mut application = Application::new(place, &restful());
         let client = application.connect();
         for event in 0..100 {
             client.send(&note(event)).unwrap();
         }
         let (handle, recorder) = (application.server.handle(), application.recorder.clone());
+        application.run_until("all is handled", |application| {
+            application.server.handle().counters().events == 100
+        });
         thread::scope(|scope| {
             let shutdown = scope.spawn(|| handle.shutdown(PATIENCE));
             application.run_until("it has stopped", |application| {
@@ -252,11 +258,15 @@ fn a_server_in_a_loop_is_shut_down_from_another_thread() {
 #[test]
 fn a_client_in_a_loop_is_closed_from_another_thread() {
     on_every_transport(|place| {
-        let mut application = Application::new(place, &Limits::default());
+        let mut application = Application::new(place, &restful());
         let client = application.connect();
         for event in 0..100 {
             client.send(&note(event)).unwrap();
         }
+        // The loop has come to rest before it is disturbed.
+        application.run_until("all is handled", |application| {
+            application.server.handle().counters().events == 100
+        });
         thread::scope(|scope| {
             let close = scope.spawn(|| client.close(PATIENCE));
             application.run_until("it is closed", |application| application.client.is_closed());
