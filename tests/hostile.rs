@@ -690,7 +690,9 @@ fn a_peer_that_reads_slowly_is_not_taken_for_silent() {
             eventually("the other is closed", || scene.closed("silent") == count);
         }
         assert_eq!(scene.closed_total(), 3);
-        for _ in 3..60 {
+        for id in 4..=60 {
+            // Once it is listened to again, it has to be heard.
+            raw.say(&framed(Head::Ping { id }, &()));
             loop {
                 match raw.head() {
                     Some(Head::Push) => break,
@@ -707,6 +709,9 @@ fn a_peer_that_reads_slowly_is_not_taken_for_silent() {
 
 #[test]
 fn a_thousand_connections_that_do_nothing_keep_nobody_out() {
+    if under_wine("takes minutes for so many connections") {
+        return;
+    }
     raise_descriptor_limit();
     on_every_transport(|place| {
         let scene = Scene::new(place, limits(|limits| limits.handshakes_max = 64));
@@ -728,6 +733,9 @@ fn a_thousand_connections_that_do_nothing_keep_nobody_out() {
 
 #[test]
 fn a_thousand_idle_connections_within_the_limits_delay_nobody() {
+    if under_wine("takes minutes for so many connections") {
+        return;
+    }
     raise_descriptor_limit();
     on_every_transport(|place| {
         let scene = Scene::new(
