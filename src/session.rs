@@ -275,7 +275,7 @@ impl Session {
         if self.ending.heard
             && !matches!(
                 head,
-                Head::Farewell | Head::Ping { .. } | Head::Abort { .. }
+                Head::Farewell | Head::Ping { .. } | Head::Pong { .. } | Head::Abort { .. }
             )
         {
             return Err(CloseReason::Malformed("a message after the goodbye"));
