@@ -116,7 +116,7 @@ pub struct Outcome {
 const PROMPT: Duration = Duration::from_secs(20);
 
 /// More turns than this without time moving on is a loop that never ends.
-const TURNS_MAX: u32 = 20_000;
+const TURNS_MAX: u32 = 300_000;
 
 impl World {
     pub fn new(seed: u64) -> Self {
@@ -134,8 +134,12 @@ impl World {
             moody: random.pick(&[0, 0, 20]),
         };
         let temper = Temper::new(&mut random);
-        // The slowest network is still in good health for a client: it keeps its bounds.
+        // The slowest network is still in good health for a client: it keeps its bounds. (A ping
+        // waits for the frame that was begun before it.)
+        let ping_interval = Duration::from_secs(random.pick(&[2, 5, 30]));
         let client_limits = Limits {
+            ping_interval,
+            silence_timeout: ping_interval * 3,
             frame_timeout: Duration::from_secs(30),
             stall_timeout: Duration::from_secs(15),
             handshake_timeout: Duration::from_secs(5),
