@@ -623,8 +623,8 @@ impl World {
         });
         self.close_some_while_away();
         self.starve_the_new_server();
-        // Those who tried while the server was away try again within their longest pause.
-        let within = Duration::from_secs(60);
+        // Who is on a connection that has fallen silent takes three ping intervals to notice.
+        let within = Duration::from_secs(150);
         self.until("all are connected", within, |world| {
             let mut people = world.people.iter();
             people.all(|person| person.is_connected() || person.closing_until.is_some())
