@@ -40,7 +40,10 @@ impl Inbox {
         self.bytes = std::mem::take(lent);
         let partial = self.kept.len();
         let len = LENT_LEN.max(partial);
-        if self.bytes.len() < len {
+        if self.bytes.is_empty() {
+            // From the system, which has zeroes at hand.
+            self.bytes = vec![0; len];
+        } else if self.bytes.len() < len {
             self.bytes.resize(len, 0);
         }
         self.bytes[..partial].copy_from_slice(&self.kept);

@@ -12,7 +12,8 @@
 //! Invariants:
 //! - Bytes leave frame by frame: a frame that was begun is finished before another lane's turn.
 //! - `urgent` and `bulk` leave only while the gate is open, and `bulk` nothing behind the seal.
-//! - The bytes that wait in `urgent` and `bulk` never exceed `len_max`.
+//! - The bytes that wait in `urgent` and `bulk` never exceed `len_max`, and [`RESERVED_LEN`] with
+//!   the frames that may go beyond it.
 
 use crate::frame;
 
@@ -40,6 +41,9 @@ pub enum Refusal<E> {
     /// The frame could not be encoded.
     Encode(E),
 }
+
+/// The bytes beyond the bound that are kept for frames about those that wait.
+pub const RESERVED_LEN: usize = 16 * 1024;
 
 /// A bounded queue of encoded frames. See the module's text.
 #[derive(Debug)]
@@ -72,12 +76,38 @@ impl Outbox {
         lane: Lane,
         encode: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
     ) -> Result<(), Refusal<E>> {
-        let (len, max) = (self.queued_len(), self.len_max);
+        let max = match lane {
+            Lane::Control => usize::MAX,
+            Lane::Urgent | Lane::Bulk => self.len_max,
+        };
+        self.append_within(max, lane, encode)
+    }
+
+    /// Appends a short frame that is about those that wait: there is room for some of them also
+    /// when there is none for more messages.
+    ///
+    /// # Errors
+    /// As [`append`](Outbox::append).
+    pub fn append_reserved<E>(
+        &mut self,
+        lane: Lane,
+        encode: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+    ) -> Result<(), Refusal<E>> {
+        self.append_within(self.len_max.saturating_add(RESERVED_LEN), lane, encode)
+    }
+
+    fn append_within<E>(
+        &mut self,
+        max: usize,
+        lane: Lane,
+        encode: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+    ) -> Result<(), Refusal<E>> {
+        let len = self.queued_len();
         let buffer = self.buffer(lane);
         buffer.make_room();
         let frame = Uncommitted::new(&mut buffer.bytes);
         encode(frame.bytes).map_err(Refusal::Encode)?;
-        if lane != Lane::Control && len + frame.len() > max {
+        if lane != Lane::Control && frame.len() > max.saturating_sub(len) {
             return Err(Refusal::Full { len, max });
         }
         frame.commit();
@@ -97,6 +127,12 @@ impl Outbox {
     /// Lets `urgent` and `bulk` flow: the session is open.
     pub fn open(&mut self) {
         self.open = true;
+    }
+
+    /// Lets only `control` flow from now on, behind the frame that was begun: the session is over,
+    /// and what has not left stays for the next one.
+    pub fn shut(&mut self) {
+        self.open = false;
     }
 
     /// The bytes to write next; empty when there is nothing to write now.
@@ -169,9 +205,9 @@ impl Outbox {
 
     /// The lane whose turn it is, and the end of what it may write now.
     fn turn(&mut self) -> Option<(Lane, usize)> {
-        // A frame that was begun is finished before a lane above it gets its turn. With nothing
-        // waiting above, its end need not be looked for.
-        if !(self.control.is_empty() && self.urgent.is_empty()) {
+        // A frame that was begun is finished before a lane above it gets its turn, and before the
+        // gate stops it. With neither ahead, its end need not be looked for.
+        if !(self.open && self.control.is_empty() && self.urgent.is_empty()) {
             for lane in [Lane::Urgent, Lane::Bulk] {
                 let buffer = self.buffer(lane);
                 let end = buffer.frame_in_progress_end();
@@ -315,5 +351,37 @@ impl Drop for Uncommitted<'_> {
         if !self.committed {
             self.bytes.truncate(self.at);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn append(outbox: &mut Outbox, lane: Lane, len: usize) -> Result<(), Refusal<()>> {
+        outbox.append(lane, |bytes| {
+            bytes.resize(bytes.len() + len, 0);
+            Ok(())
+        })
+    }
+
+    #[test]
+    fn a_full_outbox_takes_the_frames_of_the_session_and_a_few_about_what_waits() {
+        let mut outbox = Outbox::new(100);
+        append(&mut outbox, Lane::Bulk, 90).unwrap();
+        for lane in [Lane::Urgent, Lane::Bulk] {
+            let refused = append(&mut outbox, lane, 10);
+            assert_eq!(refused, Err(Refusal::Full { len: 94, max: 100 }));
+        }
+        append(&mut outbox, Lane::Control, 1000).unwrap();
+        let reserved = |outbox: &mut Outbox| {
+            outbox.append_reserved(Lane::Bulk, |bytes| {
+                bytes.push(0);
+                Ok::<(), ()>(())
+            })
+        };
+        while reserved(&mut outbox).is_ok() {}
+        assert!(outbox.queued_len() > 100 && outbox.queued_len() <= 100 + RESERVED_LEN);
+        append(&mut outbox, Lane::Control, 1000).unwrap();
     }
 }

@@ -83,6 +83,17 @@ impl Wire {
             || self.outbox.room_len() <= self.outbox.queued_len()
     }
 
+    /// Appends a message about others that wait: see [`Outbox::append_reserved`].
+    pub(crate) fn append_reserved(
+        &mut self,
+        lane: Lane,
+        head: Head,
+    ) -> Result<(), Refusal<EncodeError>> {
+        let max = self.frame_len_max;
+        self.outbox
+            .append_reserved(lane, |bytes| envelope::encode(bytes, &head, &(), max))
+    }
+
     /// Reads once.
     pub(crate) fn recv(&mut self, room: &mut [u8]) -> io::Result<Read> {
         let Some(link) = &mut self.link else {

@@ -214,7 +214,11 @@ fn a_trickle_that_is_in_time_is_served() {
         }
         assert_eq!(scene.serving.recorder.event(), note(7));
         assert_eq!(raw.head(), Some(Head::Welcome));
-        assert_eq!(raw.head(), Some(Head::Goodbye));
+        // The acknowledgement overtakes the goodbye unless the welcome still waits.
+        let mut ending = [raw.head(), raw.head()];
+        ending.sort_by_key(|head| *head == Some(Head::Goodbye));
+        let ack = Some(Head::Ack { id: 0, events: 1 });
+        assert_eq!(ending, [ack, Some(Head::Goodbye)]);
         raw.say(&framed(Head::Farewell, &()));
         assert_eq!(raw.head(), None);
         scene.expect_closed("finished", 1);
@@ -912,7 +916,7 @@ fn session(place: &Place, change: impl FnOnce(&mut Limits)) -> (RawServer, Raw, 
 
 #[test]
 fn each_breach_of_a_server_ends_the_session_and_its_calls() {
-    let breaches: [(&str, Vec<u8>, &str); 10] = [
+    let breaches: [(&str, Vec<u8>, &str); 9] = [
         (
             "welcome twice",
             framed(Head::Welcome, &hello()),
@@ -922,15 +926,6 @@ fn each_breach_of_a_server_ends_the_session_and_its_calls() {
         (
             "more acknowledged than sent",
             framed(Head::Ack { id: 0, events: 100 }, &()),
-            "malformed",
-        ),
-        (
-            "less acknowledged than before",
-            [
-                framed(Head::Ack { id: 0, events: 1 }, &()),
-                framed(Head::Ack { id: 0, events: 0 }, &()),
-            ]
-            .concat(),
             "malformed",
         ),
         (
@@ -970,8 +965,7 @@ fn each_breach_of_a_server_ends_the_session_and_its_calls() {
             let counters = client.counters();
             let events = counters.events_acknowledged + counters.events_in_doubt;
             assert_eq!(events, 1, "{what}");
-            let acknowledged = u64::from(*what == "less acknowledged than before");
-            assert_eq!(counters.events_acknowledged, acknowledged, "{what}");
+            assert_eq!(counters.events_acknowledged, 0, "{what}");
         }
     });
 }

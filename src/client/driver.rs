@@ -111,8 +111,12 @@ impl<P: Protocol> Driver<P> {
         if self.closed || self.generation != fork::generation() {
             return;
         }
-        if let Err(reason) = self.obey(now) {
-            self.lose(reason, now);
+        if let Some(error) = self.obey(now) {
+            // What the server has sent before the link broke is still there: answers, and perhaps
+            // why it left.
+            let received = self.receive_all(now);
+            let broken = || CloseReason::LinkFailed(Arc::new(error));
+            self.lose(received.err().unwrap_or_else(broken), now);
         }
         // A round of attempts that fail at once needs no turn for each.
         for _ in 0..self.transports.len() {
@@ -192,7 +196,7 @@ impl<P: Protocol> Driver<P> {
     }
 
     fn opened(&mut self, now: Instant) {
-        let Some(session) = &self.session else {
+        let Some(session) = &mut self.session else {
             return;
         };
         self.opened_at = Some(now);
@@ -216,6 +220,10 @@ impl<P: Protocol> Driver<P> {
         }
         outgoing.wire.frame_len_max = frame_len_max;
         outgoing.wire.outbox.open();
+        if outgoing.closing.is_some() {
+            // Told to close while there was no connection: nothing else would bring the next turn.
+            session.say_goodbye(&mut outgoing.wire.outbox, now);
+        }
         let endpoint = self.transports[self.current].to_string().into();
         self.shared
             .set_status(&mut outgoing, Status::Open { endpoint });
@@ -223,28 +231,32 @@ impl<P: Protocol> Driver<P> {
 
     // ---- one connection ----
 
-    /// Does what other threads have asked for.
-    fn obey(&mut self, now: Instant) -> Result<(), CloseReason> {
+    /// Does what other threads have asked for. The error if a write of one has failed.
+    fn obey(&mut self, now: Instant) -> Option<std::io::Error> {
         let mut outgoing = self.shared.outgoing();
         outgoing.flush_asked = false;
         if let Some(error) = outgoing.broken.take() {
-            return Err(CloseReason::LinkFailed(Arc::new(error)));
+            return Some(error);
         }
         if outgoing.closing.is_some() {
             if let Some(session) = self.session.as_mut().filter(|session| session.is_open()) {
                 session.say_goodbye(&mut outgoing.wire.outbox, now);
             }
         }
-        Ok(())
+        None
     }
 
-    fn exchange(&mut self, now: Instant) -> Result<(), CloseReason> {
+    fn receive_all(&mut self, now: Instant) -> Result<(), CloseReason> {
         let mut lent = std::mem::take(&mut self.lent);
         self.inbox.lend(&mut lent);
         let received = self.receive(now);
         self.inbox.give_back(&mut lent);
         self.lent = lent;
-        received?;
+        received
+    }
+
+    fn exchange(&mut self, now: Instant) -> Result<(), CloseReason> {
+        self.receive_all(now)?;
         let Some(session) = &mut self.session else {
             return Ok(());
         };
@@ -284,10 +296,7 @@ impl<P: Protocol> Driver<P> {
                     }
                 }
                 Ok(Read::Blocked) => return Ok(()),
-                Ok(Read::End) => {
-                    let session = self.session.as_ref();
-                    return Err(session.map_or(CloseReason::PeerGone, Session::at_link_end));
-                }
+                Ok(Read::End) => return Err(CloseReason::PeerGone),
                 Err(error) => return Err(CloseReason::LinkFailed(Arc::new(error))),
             }
         }
@@ -359,15 +368,13 @@ impl<P: Protocol> Driver<P> {
 
     fn acknowledged(&mut self, id: u64, events: u64) -> Result<(), CloseReason> {
         let mut outgoing = self.shared.outgoing();
-        let Some(new) = events.checked_sub(outgoing.events_acknowledged) else {
-            return Err(CloseReason::Malformed(
-                "fewer events acknowledged than before",
-            ));
-        };
         if events > outgoing.events {
             return Err(CloseReason::Malformed("more events acknowledged than sent"));
         }
-        outgoing.events_acknowledged = events;
+        // The answer to a sync waits in line, and an acknowledgement that nobody asked for may
+        // have overtaken it with a higher number.
+        let new = events.saturating_sub(outgoing.events_acknowledged);
+        outgoing.events_acknowledged += new;
         self.shared.counters.events_acknowledged.add(new);
         if id != 0 {
             // A sync that nobody waits for any more has still told how many.
@@ -381,7 +388,10 @@ impl<P: Protocol> Driver<P> {
 
     // ---- the end of a connection ----
 
-    fn lose(&mut self, reason: CloseReason, now: Instant) {
+    fn lose(&mut self, mut reason: CloseReason, now: Instant) {
+        if let Some(session) = &self.session {
+            reason = session.at_end(reason);
+        }
         self.end_connection(reason, now);
         self.wake();
     }

@@ -175,7 +175,7 @@ impl<P: Protocol> Shared<P> {
     /// Asks the server to say when it has handled everything so far.
     pub(crate) fn begin_sync(&self, timeout: Duration) -> Result<(CallId, Instant), CallError> {
         self.begin_with(timeout, |wire, id| {
-            wire.append(Lane::Bulk, Head::Sync { id }, &())
+            wire.append_reserved(Lane::Bulk, Head::Sync { id })
         })
     }
 
@@ -347,7 +347,7 @@ impl<R> Outgoing<R> {
     pub(crate) fn cancel(&mut self, id: CallId) {
         if matches!(self.status, Status::Open { .. }) {
             let head = Head::Cancel { id: id.0 };
-            self.wire.append(Lane::Bulk, head, &()).ok();
+            self.wire.append_reserved(Lane::Bulk, head).ok();
         }
     }
 }

@@ -89,6 +89,7 @@ impl<P: Protocol> ServerBuilder<P> {
         Ok(Server {
             event_loop,
             engine,
+            _stopped: handle.stopped_guard(),
             handle,
             endpoints,
         })

@@ -14,7 +14,7 @@
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use mio::{Interest, Registry, Token};
 
@@ -23,11 +23,13 @@ use crate::backend::Link;
 use crate::close::CloseReason;
 use crate::counters::LiveServerCounters;
 use crate::envelope::{self, Failure, Head};
+use crate::fork;
 use crate::hello::Hello;
 use crate::inbox::Inbox;
 use crate::limits::Limits;
 use crate::outbox::{Lane, Outbox};
 use crate::protocol::Protocol;
+use crate::server::TIMEOUT_MAX;
 use crate::server::control::{Command, Control};
 use crate::server::handler::Handler;
 use crate::server::listening::{Accepted, Listening};
@@ -86,6 +88,18 @@ pub(crate) struct Engine<P: Protocol, H: Handler<P>> {
     stop_at: Option<Instant>,
     protocol: std::marker::PhantomData<fn() -> P>,
     wanted: Vec<usize>,
+    generation: u32,
+}
+
+impl<P: Protocol, H: Handler<P>> Drop for Engine<P, H> {
+    /// Peers and handles may outlive the loop: they must not keep the links of clients that nobody
+    /// listens to any more.
+    fn drop(&mut self) {
+        // In a forked child they are the parent's.
+        if self.generation == fork::generation() {
+            self.close_all(ambient::now());
+        }
+    }
 }
 
 impl<P: Protocol, H: Handler<P>> Engine<P, H> {
@@ -121,6 +135,7 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
             stop_at: None,
             protocol: std::marker::PhantomData,
             wanted: Vec::new(),
+            generation: fork::generation(),
         };
         for (index, listening) in engine.listeners.iter_mut().enumerate() {
             engine.registry.register(
@@ -222,9 +237,13 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
             self.begin_stop(deadline, now);
         }
         if self.stop_at.is_some_and(|at| now >= at) {
-            for index in 0..self.entries.len() {
-                self.close(index, CloseReason::ClosedHere, now);
-            }
+            self.close_all(now);
+        }
+    }
+
+    fn close_all(&mut self, now: Instant) {
+        for index in 0..self.entries.len() {
+            self.close(index, CloseReason::ClosedHere, now);
         }
     }
 
@@ -449,11 +468,12 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
             let read = {
                 let mut outgoing = entry.shared.outgoing();
                 if let Some(reason) = outgoing.doomed.take() {
-                    return Err(reason);
+                    return Err(entry.session.at_end(reason));
                 }
                 outgoing.corked = true;
                 outgoing.paused = outgoing.wire.is_choked();
                 if outgoing.paused {
+                    entry.session.excuse(now);
                     return Ok(More::No);
                 }
                 if entry.left_over {
@@ -477,8 +497,11 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
                     }
                 }
                 Ok(Read::Blocked) => return Ok(More::No),
-                Ok(Read::End) => return Err(entry.session.at_link_end()),
-                Err(error) => return Err(CloseReason::LinkFailed(Arc::new(error))),
+                Ok(Read::End) => return Err(entry.session.at_end(CloseReason::PeerGone)),
+                Err(error) => {
+                    let reason = CloseReason::LinkFailed(Arc::new(error));
+                    return Err(entry.session.at_end(reason));
+                }
             }
         }
     }
@@ -602,7 +625,7 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
         let mut outgoing = entry.shared.outgoing();
         outgoing.corked = false;
         if let Some(reason) = outgoing.doomed.take() {
-            return Err(reason);
+            return Err(entry.session.at_end(reason));
         }
         if outgoing.ending && outgoing.calls.is_empty() && !outgoing.said_goodbye {
             outgoing.said_goodbye = true;
@@ -612,7 +635,10 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
         for _ in 0..2 {
             entry.session.answer(&mut outgoing.wire.outbox);
             let flushed = outgoing.wire.flush(now);
-            flushed.map_err(|error| CloseReason::LinkFailed(Arc::new(error)))?;
+            if let Err(error) = flushed {
+                let reason = CloseReason::LinkFailed(Arc::new(error));
+                return Err(entry.session.at_end(reason));
+            }
         }
         if entry.session.is_over(&mut outgoing.wire.outbox) {
             return Err(CloseReason::Finished);
@@ -703,6 +729,9 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
             self.greeting_count -= 1;
         }
         self.counters.closed.count(&reason);
+        if self.stop_at.is_some() && entry.connected && !matches!(reason, CloseReason::Finished) {
+            self.control.unfinished.one();
+        }
         self.control.remove_peer(entry.shared.key());
         // A descriptor is free again.
         for listening in &mut self.listeners {
@@ -738,9 +767,6 @@ enum More {
     Yes,
     No,
 }
-
-/// The longest that a deadline is taken to lie ahead.
-pub(crate) const TIMEOUT_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// Runs the application's code. The handler is the application's own to keep whole.
 fn guard(counters: &LiveServerCounters, code: impl FnOnce()) -> Result<(), CloseReason> {

@@ -233,6 +233,12 @@ impl Net {
         self.connections.len()
     }
 
+    /// Whether the server's process still holds any end.
+    pub fn is_held_by_server(&self) -> bool {
+        let mut ends = self.connections.values().map(|c| &c.ends[SERVER]);
+        ends.any(|end| !end.dropped)
+    }
+
     fn any_connection(&mut self) -> Option<u32> {
         let ids: Vec<u32> = self.connections.keys().copied().collect();
         (!ids.is_empty()).then(|| ids[self.random.index(ids.len())])
@@ -389,6 +395,7 @@ impl Net {
             len = 1 + self.random.index(len);
         }
         flow.len += len;
+        end.send_blocked = false;
         if !silent {
             let at = flow.last_at.max(now + delay);
             flow.last_at = at;
@@ -459,6 +466,7 @@ impl Connection {
                 continue;
             }
             if std::mem::take(&mut end.ready_at) > Duration::ZERO {
+                end.send_blocked = false;
                 end.edge = true;
             }
             let mut news = false;
@@ -483,13 +491,12 @@ impl Connection {
             let ready = (end.ready_at > Duration::ZERO).then_some(end.ready_at);
             ready.into_iter().chain(end.edge_at)
         });
-        let flows = self.flows.iter().flat_map(|flow| {
+        let flows = [CLIENT, SERVER].into_iter().filter_map(|side| {
+            let flow = &self.flows[side];
             let end = flow.end_at.filter(|_| !flow.end_told && !self.silent);
-            flow.in_flight
-                .front()
-                .map(|(at, _)| *at)
-                .into_iter()
-                .chain(end)
+            let first = flow.in_flight.front().map(|(at, _)| *at);
+            let at = first.into_iter().chain(end).min()?;
+            Some(at.max(self.ends[1 - side].ready_at))
         });
         ends.chain(flows).min()
     }

@@ -12,6 +12,7 @@ pub mod role;
 
 use std::collections::VecDeque;
 use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, mpsc};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
@@ -423,6 +424,27 @@ pub async fn join_all<F: Future + Unpin>(futures: impl IntoIterator<Item = F>) -
     })
     .await;
     outputs.into_iter().map(Option::unwrap).collect()
+}
+
+/// Tells threads to stop when it is dropped: also when the test that waits for them has failed.
+#[derive(Default)]
+pub struct Stop(AtomicBool);
+
+impl Stop {
+    pub fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Sets it at the end of its life.
+    pub fn on_drop(&self) -> impl Drop + use<'_> {
+        struct Setter<'a>(&'a Stop);
+        impl Drop for Setter<'_> {
+            fn drop(&mut self) {
+                self.0.0.store(true, Ordering::Relaxed);
+            }
+        }
+        Setter(self)
+    }
 }
 
 /// A number that looks random and follows from the one before: for orders that a test repeats.
