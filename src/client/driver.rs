@@ -7,7 +7,7 @@ use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mio::{Interest, Registry, Token};
+use mio::{Registry, Token};
 
 use crate::ambient;
 use crate::client::backoff::Backoff;
@@ -22,14 +22,14 @@ use crate::inbox::Inbox;
 use crate::protocol::Protocol;
 use crate::session::{Incoming, Role, Session};
 use crate::transport::Transport;
-use crate::wire::Read;
+use crate::wire::{Read, Watch};
 
 /// What one turn may read before it is the turn of writing and of whoever waits.
 const TURN_LEN_MAX: usize = 1 << 20;
 
 pub(crate) struct Driver<P: Protocol> {
     shared: Arc<Shared<P>>,
-    registry: Registry,
+    registry: Arc<Registry>,
     token: Token,
     transports: Vec<Transport>,
     hello: Hello,
@@ -76,7 +76,7 @@ impl<P: Protocol> Driver<P> {
             hello: Hello::new(P::NAME, P::VERSION, limits, epoch),
             backoff: Backoff::new(limits.reconnect_delay_min, limits.reconnect_delay_max, seed),
             shared,
-            registry,
+            registry: Arc::new(registry),
             token,
             transports,
             session: None,
@@ -158,12 +158,11 @@ impl<P: Protocol> Driver<P> {
             .backend
             .connect(&transport.address)
             .and_then(|mut link| {
-                let interests = Interest::READABLE | Interest::WRITABLE;
-                self.registry.register(&mut link, self.token, interests)?;
-                Ok(link)
+                let watch = Watch::begin(&self.registry, self.token, &mut link)?;
+                Ok((link, watch))
             });
         match connected {
-            Ok(link) => {
+            Ok((link, watch)) => {
                 let mut outgoing = self.shared.outgoing();
                 let wire = &mut outgoing.wire;
                 self.inbox.clear();
@@ -174,7 +173,7 @@ impl<P: Protocol> Driver<P> {
                     &mut wire.outbox,
                     now,
                 ));
-                wire.attach(link, now);
+                wire.attach(link, Some(watch), now);
             }
             Err(error) => {
                 let error = if error.kind() == ErrorKind::WouldBlock {

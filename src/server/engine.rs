@@ -35,7 +35,7 @@ use crate::server::peer::{Peer, PeerKey, PeerShared};
 use crate::server::responder::Responder;
 use crate::session::{Incoming, Role, Session};
 use crate::timers::Timers;
-use crate::wire::{Read, Wire};
+use crate::wire::{Read, Watch, Wire};
 
 /// What one visit may read before it is the others' turn.
 const VISIT_LEN_MAX: usize = 256 * 1024;
@@ -62,7 +62,7 @@ pub(crate) struct Engine<P: Protocol, H: Handler<P>> {
     handler: H,
     limits: Limits,
     hello: Hello,
-    registry: Registry,
+    registry: Arc<Registry>,
     first_token: usize,
     listeners: Vec<Listening>,
     /// How many tokens belong to listeners, also once those are closed.
@@ -101,7 +101,7 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
             handler,
             limits,
             hello,
-            registry,
+            registry: Arc::new(registry),
             first_token,
             listener_count: listeners.len(),
             listeners,
@@ -268,13 +268,14 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
         }
         let index = self.free.last().copied().unwrap_or(self.entries.len());
         let token = Token(self.first_token + self.listener_count + index);
-        let interests = Interest::READABLE | Interest::WRITABLE;
-        if let Err(error) = self.registry.register(&mut link, token, interests) {
-            self.counters
-                .closed
-                .count(&CloseReason::LinkFailed(Arc::new(error)));
-            return;
-        }
+        let watch = match Watch::begin(&self.registry, token, &mut link) {
+            Ok(watch) => watch,
+            Err(error) => {
+                let reason = CloseReason::LinkFailed(Arc::new(error));
+                self.counters.closed.count(&reason);
+                return;
+            }
+        };
         let limits = &self.limits;
         let mut wire = Wire::new(limits.outbox_len_max, limits.frame_len_max, now);
         let session = Session::new(
@@ -284,7 +285,7 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
             &mut wire.outbox,
             now,
         );
-        wire.attach(link, now);
+        wire.attach(link, Some(watch), now);
         let key = PeerKey(self.next_key);
         self.next_key += 1;
         let timer_at = session.deadline(&wire.writing);
@@ -326,7 +327,7 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
             &mut wire.outbox,
             now,
         );
-        wire.attach(link, now);
+        wire.attach(link, None, now);
         session.close(reason, &mut wire.outbox);
         self.counters.closed.count(reason);
         if let Err(error) = wire.flush(now) {
