@@ -29,6 +29,7 @@ pub struct Budget {
 
 impl Budget {
     /// The budget of a body of so many bytes: no element but a sizeless one takes less than one.
+    #[inline]
     pub fn for_len(len: usize) -> Self {
         Self {
             depth: Cell::new(DEPTH_MAX),
@@ -37,6 +38,7 @@ impl Budget {
         }
     }
 
+    #[inline]
     fn nested<T, E: de::Error>(&self, inner: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
         let depth = self.depth.get();
         let Some(left) = depth.checked_sub(1) else {
@@ -48,6 +50,7 @@ impl Budget {
         result
     }
 
+    #[inline]
     fn element<E: de::Error>(&self, counted: bool) -> Result<(), E> {
         let left = self.elements.get().checked_sub(usize::from(counted));
         self.elements
@@ -55,6 +58,7 @@ impl Budget {
         Ok(())
     }
 
+    #[inline]
     fn hint(&self, hint: Option<usize>) -> Option<usize> {
         let granted = hint?.min(self.hints.get());
         self.hints.set(self.hints.get() - granted);
@@ -72,6 +76,7 @@ pub struct Guarded<'b, T, const COUNTED: bool = false> {
 }
 
 impl<'b, T, const COUNTED: bool> Guarded<'b, T, COUNTED> {
+    #[inline]
     fn of(inner: T, budget: &'b Budget) -> Self {
         Self { inner, budget }
     }
@@ -79,6 +84,7 @@ impl<'b, T, const COUNTED: bool> Guarded<'b, T, COUNTED> {
 
 impl<'b, T> Guarded<'b, T> {
     /// Puts `inner` under the budget.
+    #[inline]
     pub fn new(inner: T, budget: &'b Budget) -> Self {
         Self { inner, budget }
     }

@@ -90,6 +90,7 @@ impl Inbox {
     ///
     /// # Errors
     /// As [`frame::boundary`].
+    #[inline]
     pub fn next_payload(&mut self, frame_len_max: u32) -> Result<Option<&[u8]>, CloseReason> {
         match frame::boundary(&self.bytes[self.start..self.end], frame_len_max)? {
             Boundary::Whole { len } => {

@@ -235,6 +235,7 @@ impl Buffer {
 
     /// Moves what is left to the front once it is the smaller part: each byte written pays for at
     /// most one byte moved, and a buffer that never runs empty does not grow for ever.
+    #[inline]
     fn make_room(&mut self) {
         if self.start < MOVED_LEN_MIN || self.start < self.bytes.len() / 2 {
             return;
@@ -286,6 +287,7 @@ struct Uncommitted<'a> {
 }
 
 impl<'a> Uncommitted<'a> {
+    #[inline]
     fn new(bytes: &'a mut Vec<u8>) -> Self {
         let at = frame::start(bytes);
         Self {
@@ -299,6 +301,7 @@ impl<'a> Uncommitted<'a> {
         self.bytes.len() - self.at
     }
 
+    #[inline]
     fn commit(mut self) {
         frame::finish(self.bytes, self.at);
         self.committed = true;

@@ -435,7 +435,7 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
             match session.receive(payload)? {
                 Incoming::Event(body) => {
                     let event = envelope::decode_body(body)?;
-                    self.counters.events.one();
+                    self.counters.events.one_alone();
                     guard(&self.counters, || self.handler.event(&peer, event))?;
                 }
                 Incoming::Request { id, timeout, body } => {
