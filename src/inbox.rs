@@ -1,7 +1,7 @@
 //! The bytes that have come from one peer and are not yet a whole frame, or not yet looked at.
 //!
-//! A connection at rest holds no memory here: the event loop lends its one large buffer for the
-//! time of a read, and only what is left of a begun frame stays behind. A frame longer than the
+//! A connection at rest holds no memory here: the event loop lends its one large buffer to whoever
+//! reads, until another one does, and only what is left of a begun frame stays behind then. A frame longer than the
 //! lent buffer grows it as its bytes arrive, never because its header says so.
 
 use crate::close::CloseReason;
@@ -41,6 +41,16 @@ impl Inbox {
         self.end = partial;
     }
 
+    /// Whether the large buffer is here.
+    pub fn is_lent(&self) -> bool {
+        !self.bytes.is_empty()
+    }
+
+    /// Whether the buffer has grown so large that it should go back, to be given up.
+    pub fn is_swollen(&self) -> bool {
+        self.bytes.len() > LENT_LEN_MAX
+    }
+
     /// Returns the large buffer and keeps only the begun frame.
     pub fn give_back(&mut self, lent: &mut Vec<u8>) {
         self.kept.clear();
@@ -62,7 +72,8 @@ impl Inbox {
         if self.start == self.end {
             self.start = 0;
             self.end = 0;
-        } else if self.end == self.bytes.len() && self.start > 0 {
+        } else if self.start > 0 && self.bytes.len() - self.end < self.bytes.len() / 2 {
+            // Each read is to take much; a begun frame is moved once, as it stays in front then.
             self.bytes.copy_within(self.start..self.end, 0);
             self.end -= self.start;
             self.start = 0;

@@ -234,11 +234,14 @@ impl<P: Protocol> Driver<P> {
     }
 
     fn exchange(&mut self, now: Instant) -> Result<(), CloseReason> {
-        let mut lent = std::mem::take(&mut self.lent);
-        self.inbox.lend(&mut lent);
+        // There is nobody else who could want the buffer.
+        if !self.inbox.is_lent() {
+            self.inbox.lend(&mut self.lent);
+        }
         let received = self.receive(now);
-        self.inbox.give_back(&mut lent);
-        self.lent = lent;
+        if self.inbox.is_swollen() {
+            self.inbox.give_back(&mut self.lent);
+        }
         received?;
         let Some(session) = &mut self.session else {
             return Ok(());

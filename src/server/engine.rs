@@ -75,8 +75,10 @@ pub(crate) struct Engine<P: Protocol, H: Handler<P>> {
     greeting_count: usize,
     ready: VecDeque<usize>,
     timers: Timers,
-    /// The buffer for reading, lent to whoever is visited.
+    /// The buffer for reading, while nobody has it.
     lent: Vec<u8>,
+    /// Who has it: whoever was visited last. Between two visits of the same peer nothing moves.
+    lent_to: Option<usize>,
     partials_len: usize,
     control: Arc<Control>,
     counters: Arc<LiveServerCounters>,
@@ -113,6 +115,7 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
             ready: VecDeque::new(),
             timers: Timers::default(),
             lent: Vec::new(),
+            lent_to: None,
             partials_len: 0,
             control,
             counters,
@@ -378,9 +381,11 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
 
     fn exchange(&mut self, entry: &mut Entry, now: Instant) -> Result<More, CloseReason> {
         let was_partial = entry.inbox.partial_len();
-        entry.inbox.lend(&mut self.lent);
+        self.lend_to(entry);
         let received = self.receive(entry, now);
-        entry.inbox.give_back(&mut self.lent);
+        if entry.inbox.is_swollen() {
+            self.take_back(&mut entry.inbox);
+        }
         self.partials_len = self.partials_len - was_partial + entry.inbox.partial_len();
         let more = received?;
         if self.partials_len > self.limits.partial_len_max {
@@ -388,6 +393,23 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
             return Err(CloseReason::PartialsFull { max });
         }
         self.finish_visit(entry, more, now)
+    }
+
+    fn lend_to(&mut self, entry: &mut Entry) {
+        let index = entry.shared.index;
+        if self.lent_to == Some(index) {
+            return;
+        }
+        if let Some(other) = self.lent_to.and_then(|other| self.entries[other].as_mut()) {
+            other.inbox.give_back(&mut self.lent);
+        }
+        entry.inbox.lend(&mut self.lent);
+        self.lent_to = Some(index);
+    }
+
+    fn take_back(&mut self, inbox: &mut Inbox) {
+        inbox.give_back(&mut self.lent);
+        self.lent_to = None;
     }
 
     fn receive(&mut self, entry: &mut Entry, now: Instant) -> Result<More, CloseReason> {
@@ -617,9 +639,12 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
         if let Some(mut link) = link {
             deregister(&self.registry, &mut link);
         }
-        let entry = self.entries[index].take().expect("it was there above");
+        let mut entry = self.entries[index].take().expect("it was there above");
         self.free.push(index);
         self.partials_len -= entry.inbox.partial_len();
+        if self.lent_to == Some(index) {
+            self.take_back(&mut entry.inbox);
+        }
         if !entry.session.is_open() {
             self.greeting_count -= 1;
         }
