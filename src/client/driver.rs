@@ -7,6 +7,7 @@ use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use mio::event::Event;
 use mio::{Registry, Token};
 
 use crate::ambient;
@@ -16,6 +17,7 @@ use crate::client::error::{CallError, CloseError, ConnectFailures, NotConnected}
 use crate::client::shared::{Outgoing, Shared, Status};
 use crate::close::CloseReason;
 use crate::envelope::{self, Head};
+use crate::event_loop::is_end;
 use crate::fork;
 use crate::hello::Hello;
 use crate::inbox::Inbox;
@@ -46,6 +48,10 @@ pub(crate) struct Driver<P: Protocol> {
     backoff: Backoff,
     /// The last turn has left something to read.
     more: bool,
+    /// Of the backend's [`Capabilities`](crate::backend::Capabilities).
+    short_recv_is_last: bool,
+    /// The server has said all: it is read to its end.
+    ended: bool,
     closed: bool,
     generation: u32,
 }
@@ -87,6 +93,8 @@ impl<P: Protocol> Driver<P> {
             retry_at: Some(now),
             opened_at: None,
             more: false,
+            short_recv_is_last: false,
+            ended: false,
             closed: false,
             generation: fork::generation(),
         }
@@ -99,6 +107,11 @@ impl<P: Protocol> Driver<P> {
     /// Whether the client is closed: there is nothing left to drive.
     pub(crate) fn is_closed(&self) -> bool {
         self.closed
+    }
+
+    /// Takes note of an event. Those of others are ignored.
+    pub(crate) fn handle_event(&mut self, event: &Event) {
+        self.ended |= event.token() == self.token && is_end(event);
     }
 
     /// Does everything that can be done now.
@@ -154,6 +167,8 @@ impl<P: Protocol> Driver<P> {
         self.retry_at = None;
         self.shared.counters.attempts.one();
         let transport = &self.transports[self.current];
+        self.short_recv_is_last = transport.backend.capabilities().short_recv_is_last;
+        self.ended = false;
         let connected = transport
             .backend
             .connect(&transport.address)
@@ -270,7 +285,9 @@ impl<P: Protocol> Driver<P> {
         let mut left = TURN_LEN_MAX;
         self.more = false;
         loop {
-            let read = self.shared.outgoing().wire.recv(self.inbox.room());
+            let room = self.inbox.room();
+            let room_len = room.len();
+            let read = self.shared.outgoing().wire.recv(room);
             match read {
                 Ok(Read::Bytes(len)) => {
                     self.inbox.filled(len);
@@ -278,6 +295,9 @@ impl<P: Protocol> Driver<P> {
                     self.handle_frames(now)?;
                     if left == 0 {
                         self.more = true;
+                        return Ok(());
+                    }
+                    if len < room_len && self.short_recv_is_last && !self.ended {
                         return Ok(());
                     }
                 }

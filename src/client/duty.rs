@@ -135,7 +135,7 @@ impl<P: Protocol> OnDuty<'_, P> {
         if !shared.bell.before_poll() {
             deadline = Some(now);
         }
-        let polled = event_loop.wait(deadline, |_| {});
+        let polled = event_loop.wait(deadline, |event| driver.handle_event(event));
         shared.bell.after_poll();
         if let Err(error) = polled {
             log::error!("the client's poll failed: {error}");

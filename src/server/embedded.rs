@@ -61,7 +61,7 @@ impl<P: Protocol, H: Handler<P>> EmbeddedServer<P, H> {
 
     /// Takes note of an event. Events of other sources are ignored.
     pub fn handle_event(&mut self, event: &Event) {
-        self.engine.handle_event(event.token());
+        self.engine.handle_event(event);
     }
 
     /// Does what can be done now. To be called once after each poll.

@@ -16,6 +16,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use mio::event::Event;
 use mio::{Interest, Registry, Token};
 
 use crate::ambient;
@@ -23,6 +24,7 @@ use crate::backend::Link;
 use crate::close::CloseReason;
 use crate::counters::LiveServerCounters;
 use crate::envelope::{self, Failure, Head};
+use crate::event_loop::is_end;
 use crate::hello::Hello;
 use crate::inbox::Inbox;
 use crate::limits::Limits;
@@ -48,6 +50,10 @@ struct Entry {
     shared: Arc<PeerShared>,
     session: Session,
     inbox: Inbox,
+    /// Of the backend's [`Capabilities`](crate::backend::Capabilities).
+    short_recv_is_last: bool,
+    /// The peer has said all: it is read to its end.
+    ended: bool,
     /// It is in the list of those to visit.
     ready: bool,
     /// `Handler::connected` was called.
@@ -133,14 +139,23 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
         Ok(engine)
     }
 
-    /// Takes note that the source of this token is ready. Tokens of others are ignored.
-    pub(crate) fn handle_event(&mut self, token: Token) {
+    /// Takes note of an event. Those of others are ignored.
+    pub(crate) fn handle_event(&mut self, event: &Event) {
+        self.handle_token(event.token(), is_end(event));
+    }
+
+    /// Takes note that the source of this token is ready, and whether what has come is all that
+    /// will come.
+    pub(crate) fn handle_token(&mut self, token: Token, ended: bool) {
         let Some(index) = token.0.checked_sub(self.first_token) else {
             return;
         };
         if let Some(listening) = self.listeners.get_mut(index) {
             listening.ready = true;
         } else if let Some(index) = index.checked_sub(self.listener_count) {
+            if let Some(Some(entry)) = self.entries.get_mut(index) {
+                entry.ended |= ended;
+            }
             self.mark_ready(index);
         }
     }
@@ -303,6 +318,8 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
             )),
             session,
             inbox: Inbox::default(),
+            short_recv_is_last: self.listeners[listener].short_recv_is_last,
+            ended: false,
             ready: false,
             connected: false,
             timer_at,
@@ -415,6 +432,8 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
     fn receive(&mut self, entry: &mut Entry, now: Instant) -> Result<More, CloseReason> {
         let mut left = VISIT_LEN_MAX;
         loop {
+            let room = entry.inbox.room();
+            let room_len = room.len();
             let read = {
                 let mut outgoing = entry.shared.outgoing();
                 if let Some(reason) = outgoing.doomed.take() {
@@ -425,7 +444,7 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
                 if outgoing.paused {
                     return Ok(More::No);
                 }
-                outgoing.wire.recv(entry.inbox.room())
+                outgoing.wire.recv(room)
             };
             match read {
                 Ok(Read::Bytes(len)) => {
@@ -435,6 +454,9 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
                     entry.session.heard(entry.inbox.partial_len(), now);
                     if left == 0 {
                         return Ok(More::Yes);
+                    }
+                    if len < room_len && entry.short_recv_is_last && !entry.ended {
+                        return Ok(More::No);
                     }
                 }
                 Ok(Read::Blocked) => return Ok(More::No),
