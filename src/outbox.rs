@@ -14,7 +14,8 @@
 //! Invariants:
 //! - Bytes leave frame by frame: a frame that was begun is finished before another lane's turn.
 //! - `urgent` and `bulk` leave only while the gate is open, and `bulk` nothing behind the seal.
-//! - The bytes that wait in `urgent` and `bulk` never exceed `len_max`.
+//! - The bytes that wait in `urgent` and `bulk` never exceed `len_max`, but for a sync of each call
+//!   that is open, and the goodbye.
 
 use std::collections::VecDeque;
 
@@ -76,12 +77,38 @@ impl Outbox {
         lane: Lane,
         encode: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
     ) -> Result<(), Refusal<E>> {
-        let (len, max) = (self.queued_len(), self.len_max);
+        let max = match lane {
+            Lane::Control => usize::MAX,
+            Lane::Urgent | Lane::Bulk => self.len_max,
+        };
+        self.append_within(max, lane, encode)
+    }
+
+    /// As [`append`](Outbox::append), whatever the bound: for frames that something else keeps
+    /// short and few.
+    ///
+    /// # Errors
+    /// The frame could not be encoded.
+    pub fn append_unbounded<E>(
+        &mut self,
+        lane: Lane,
+        encode: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+    ) -> Result<(), Refusal<E>> {
+        self.append_within(usize::MAX, lane, encode)
+    }
+
+    fn append_within<E>(
+        &mut self,
+        max: usize,
+        lane: Lane,
+        encode: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+    ) -> Result<(), Refusal<E>> {
+        let len = self.queued_len();
         let buffer = self.buffer(lane);
         let frame = Uncommitted::new(buffer.open_chunk());
         encode(frame.bytes).map_err(Refusal::Encode)?;
         let frame_len = frame.len();
-        if lane != Lane::Control && len + frame_len > max {
+        if len + frame_len > max {
             return Err(Refusal::Full { len, max });
         }
         frame.commit();

@@ -122,6 +122,13 @@ impl Wire {
             .append(lane, |bytes| envelope::encode(bytes, &head, body, max))
     }
 
+    /// Encodes a frame that is all head, also when there is no room for messages.
+    pub(crate) fn append_head(&mut self, head: Head) -> Result<(), Refusal<EncodeError>> {
+        let max = self.frame_len_max;
+        self.outbox
+            .append_unbounded(Lane::Bulk, |bytes| envelope::encode(bytes, &head, &(), max))
+    }
+
     /// Reads once.
     pub(crate) fn recv(&mut self, room: &mut [u8]) -> io::Result<Read> {
         let Some(link) = &mut self.link else {

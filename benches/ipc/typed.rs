@@ -8,8 +8,7 @@ use std::time::Duration;
 
 use wayside::backend::{Tcp, Uds};
 use wayside::{
-    CallError, Client, Handler, Limits, Never, Peer, Protocol, Responder, SendError, Server,
-    Transport,
+    Client, Handler, Limits, Never, Peer, Protocol, Responder, SendError, Server, Transport,
 };
 
 use crate::Error;
@@ -119,12 +118,7 @@ impl<M: Message> Traffic for Caller<M> {
             match self.client.send(&self.message) {
                 Ok(()) => return Ok(()),
                 // The server is behind: let it catch up.
-                Err(SendError::Full { .. }) => match self.client.flush(PATIENCE) {
-                    Ok(()) | Err(CallError::NotSent(SendError::Full { .. })) => {
-                        std::thread::yield_now();
-                    }
-                    Err(error) => return Err(error.into()),
-                },
+                Err(SendError::Full { .. }) => self.client.flush(PATIENCE)?,
                 Err(error) => return Err(error.into()),
             }
         }
@@ -132,11 +126,6 @@ impl<M: Message> Traffic for Caller<M> {
 
     fn flush(&mut self, number: u64) -> Result<(), Error> {
         self.send(number)?;
-        loop {
-            match self.client.flush(PATIENCE) {
-                Err(CallError::NotSent(SendError::Full { .. })) => std::thread::yield_now(),
-                flushed => return Ok(flushed?),
-            }
-        }
+        Ok(self.client.flush(PATIENCE)?)
     }
 }

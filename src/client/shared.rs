@@ -174,9 +174,8 @@ impl<P: Protocol> Shared<P> {
 
     /// Asks the server to say when it has handled everything so far.
     pub(crate) fn begin_sync(&self, timeout: Duration) -> Result<(CallId, Instant), CallError> {
-        self.begin_with(timeout, |wire, id| {
-            wire.append(Lane::Bulk, Head::Sync { id }, &())
-        })
+        // Also when nothing more can be sent: that is when one wants to wait. `calls_max` bounds it.
+        self.begin_with(timeout, |wire, id| wire.append_head(Head::Sync { id }))
     }
 
     fn begin_with(
