@@ -141,6 +141,8 @@ counters! {
         pushes,
         /// Pushes that were handed back because a peer's outbox was full.
         pushes_full,
+        /// Pushes that were queued and had not left when their peer was gone.
+        pushes_unsent,
         /// Times that the handler panicked.
         handler_panics,
     }

@@ -14,6 +14,12 @@ use std::fmt;
 use serde::de::{self, DeserializeSeed, Deserializer, Visitor};
 
 /// How deep values may be nested in each other.
+///
+/// What it costs: without optimization a level takes 1.0 to 1.5 KiB of stack, and several times
+/// the size of the value on it; so 192 KiB for small values at the deepest, where a thread of std
+/// has 2 MiB. A type that contains itself and is larger than a kilobyte or two wants its fields
+/// boxed. What it forbids: a list of more than 64 links, each of which is an `Option<Box<_>>` in a
+/// struct and so takes two levels; a long list is a `Vec`.
 pub const DEPTH_MAX: u32 = 128;
 
 /// Elements that a message may have beyond the number of its bytes.

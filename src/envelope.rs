@@ -2,6 +2,9 @@
 //!
 //! The layout is described byte by byte in `docs/wire.md`, and held by `tests/wire_format.rs`.
 
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use postcard::ser_flavors::Flavor;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -96,6 +99,16 @@ pub enum Failure {
     ReplyUnencodable,
 }
 
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unanswered => "the server let go of the request without an answer",
+            Self::TooManyCalls => "the server has too many open calls of this client",
+            Self::ReplyUnencodable => "the server's answer could not be encoded, or is too long",
+        })
+    }
+}
+
 /// Why a message could not be encoded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EncodeError {
@@ -152,7 +165,7 @@ pub fn decode_head(payload: &[u8]) -> Result<(Head, &[u8]), CloseReason> {
 /// Decodes a whole body, within bounds that follow from its length.
 ///
 /// # Errors
-/// It is not a `T`, or longer than one.
+/// It is not a `T`, or longer than one, or its code panicked.
 pub fn decode_body<T: DeserializeOwned>(body: &[u8]) -> Result<T, CloseReason> {
     let (value, rest) = decode_prefix(body)?;
     if rest.is_empty() {
@@ -171,7 +184,11 @@ pub fn decode_prefix<T: DeserializeOwned>(body: &[u8]) -> Result<(T, &[u8]), Clo
     let mut deserializer = postcard::Deserializer::from_bytes(body);
     let budget = Budget::for_len(body.len());
     let undecodable = |error: postcard::Error| CloseReason::Undecodable(error.to_string());
-    let value = T::deserialize(Guarded::new(&mut deserializer, &budget)).map_err(undecodable)?;
+    // The message's own code may panic over bytes that it did not expect. Nothing that it can have
+    // left half-done is used again.
+    let decode = AssertUnwindSafe(|| T::deserialize(Guarded::new(&mut deserializer, &budget)));
+    let decoded = catch_unwind(decode).map_err(|_| CloseReason::HandlerPanicked)?;
+    let value = decoded.map_err(undecodable)?;
     Ok((value, deserializer.finalize().map_err(undecodable)?))
 }
 

@@ -14,8 +14,8 @@
 //! Invariants:
 //! - Bytes leave frame by frame: a frame that was begun is finished before another lane's turn.
 //! - `urgent` and `bulk` leave only while the gate is open, and `bulk` nothing behind the seal.
-//! - The bytes that wait in `urgent` and `bulk` never exceed `len_max`, but for a sync of each call
-//!   that is open, and the goodbye.
+//! - The bytes that wait in `urgent` and `bulk` never exceed `len_max`, and [`RESERVED_LEN`] with
+//!   the frames that may go beyond it.
 
 use std::collections::VecDeque;
 
@@ -45,6 +45,9 @@ pub enum Refusal<E> {
     /// The frame could not be encoded.
     Encode(E),
 }
+
+/// The bytes beyond the bound that are kept for frames about those that wait.
+pub const RESERVED_LEN: usize = 16 * 1024;
 
 /// A bounded queue of encoded frames. See the module's text.
 #[derive(Debug)]
@@ -84,17 +87,17 @@ impl Outbox {
         self.append_within(max, lane, encode)
     }
 
-    /// As [`append`](Outbox::append), whatever the bound: for frames that something else keeps
-    /// short and few.
+    /// Appends a short frame that is about those that wait: there is room for some of them also
+    /// when there is none for more messages.
     ///
     /// # Errors
-    /// The frame could not be encoded.
-    pub fn append_unbounded<E>(
+    /// As [`append`](Outbox::append).
+    pub fn append_reserved<E>(
         &mut self,
         lane: Lane,
         encode: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
     ) -> Result<(), Refusal<E>> {
-        self.append_within(usize::MAX, lane, encode)
+        self.append_within(self.len_max.saturating_add(RESERVED_LEN), lane, encode)
     }
 
     fn append_within<E>(
@@ -108,7 +111,7 @@ impl Outbox {
         let frame = Uncommitted::new(buffer.open_chunk());
         encode(frame.bytes).map_err(Refusal::Encode)?;
         let frame_len = frame.len();
-        if len + frame_len > max {
+        if lane != Lane::Control && frame_len > max.saturating_sub(len) {
             return Err(Refusal::Full { len, max });
         }
         frame.commit();
@@ -131,6 +134,12 @@ impl Outbox {
     /// Lets `urgent` and `bulk` flow: the session is open.
     pub fn open(&mut self) {
         self.open = true;
+    }
+
+    /// Lets only `control` flow from now on, behind the frame that was begun: the session is over,
+    /// and what has not left stays for the next one.
+    pub fn shut(&mut self) {
+        self.open = false;
     }
 
     /// The bytes to write next; empty when there is nothing to write now.
@@ -173,6 +182,11 @@ impl Outbox {
         self.urgent.len + self.bulk.len
     }
 
+    /// The bytes that `urgent` and `bulk` still take.
+    pub fn room_len(&self) -> usize {
+        self.len_max.saturating_sub(self.queued_len())
+    }
+
     /// Ends the session: of the frames that were not written whole keeps those that `keep` wants
     /// (it is given the payload), forgets `control`, closes the gate and lifts the seal.
     ///
@@ -195,9 +209,9 @@ impl Outbox {
 
     /// The lane whose turn it is, and the end of what it may write now.
     fn turn(&mut self) -> Option<(Lane, usize)> {
-        // A frame that was begun is finished before a lane above it gets its turn. With nothing
-        // waiting above, its end need not be looked for.
-        if !(self.control.is_empty() && self.urgent.is_empty()) {
+        // A frame that was begun is finished before a lane above it gets its turn, and before the
+        // gate stops it. With neither ahead, its end need not be looked for.
+        if !(self.open && self.control.is_empty() && self.urgent.is_empty()) {
             for lane in [Lane::Urgent, Lane::Bulk] {
                 let buffer = self.buffer(lane);
                 let end = buffer.frame_in_progress_end();
@@ -512,5 +526,32 @@ mod tests {
         let left: Vec<u8> = write_all(&mut outbox, 999).iter().map(|p| p[0]).collect();
         assert_eq!(left, [2, 1, 3]);
         assert_eq!(outbox.queued_len(), 10);
+    }
+
+    fn append_len(outbox: &mut Outbox, lane: Lane, len: usize) -> Result<(), Refusal<()>> {
+        outbox.append(lane, |bytes| {
+            bytes.resize(bytes.len() + len, 0);
+            Ok(())
+        })
+    }
+
+    #[test]
+    fn a_full_outbox_takes_the_frames_of_the_session_and_a_few_about_what_waits() {
+        let mut outbox = Outbox::new(100);
+        append_len(&mut outbox, Lane::Bulk, 90).unwrap();
+        for lane in [Lane::Urgent, Lane::Bulk] {
+            let refused = append_len(&mut outbox, lane, 10);
+            assert_eq!(refused, Err(Refusal::Full { len: 94, max: 100 }));
+        }
+        append_len(&mut outbox, Lane::Control, 1000).unwrap();
+        let reserved = |outbox: &mut Outbox| {
+            outbox.append_reserved(Lane::Bulk, |bytes| {
+                bytes.push(0);
+                Ok::<(), ()>(())
+            })
+        };
+        while reserved(&mut outbox).is_ok() {}
+        assert!(outbox.queued_len() > 100 && outbox.queued_len() <= 100 + RESERVED_LEN);
+        append_len(&mut outbox, Lane::Control, 1000).unwrap();
     }
 }

@@ -28,6 +28,11 @@ impl Timers {
         }
     }
 
+    #[cfg(feature = "internals")]
+    pub(crate) fn len(&self) -> usize {
+        self.heap.len()
+    }
+
     pub(crate) fn next(&self) -> Option<Instant> {
         self.heap.peek().map(|Reverse((at, _))| *at)
     }

@@ -16,6 +16,7 @@ use serde::Serialize;
 
 use crate::backend::Link;
 use crate::envelope::{self, EncodeError, Head};
+use crate::frame::HEADER_LEN;
 use crate::outbox::{Lane, Outbox, Refusal};
 use crate::session::Writing;
 
@@ -122,11 +123,23 @@ impl Wire {
             .append(lane, |bytes| envelope::encode(bytes, &head, body, max))
     }
 
-    /// Encodes a frame that is all head, also when there is no room for messages.
-    pub(crate) fn append_head(&mut self, head: Head) -> Result<(), Refusal<EncodeError>> {
+    /// Whether so much waits that nothing should be done that makes it more: the outbox is half
+    /// full, or has no room for the longest frame.
+    pub(crate) fn is_choked(&self) -> bool {
+        let frame_len_max = usize::try_from(self.frame_len_max).unwrap_or(usize::MAX);
+        self.outbox.room_len() < frame_len_max.saturating_add(HEADER_LEN)
+            || self.outbox.room_len() <= self.outbox.queued_len()
+    }
+
+    /// Appends a message about others that wait: see [`Outbox::append_reserved`].
+    pub(crate) fn append_reserved(
+        &mut self,
+        lane: Lane,
+        head: Head,
+    ) -> Result<(), Refusal<EncodeError>> {
         let max = self.frame_len_max;
         self.outbox
-            .append_unbounded(Lane::Bulk, |bytes| envelope::encode(bytes, &head, &(), max))
+            .append_reserved(lane, |bytes| envelope::encode(bytes, &head, &(), max))
     }
 
     /// Reads once.

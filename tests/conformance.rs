@@ -1,6 +1,7 @@
 //! The contract of the backends, proven for each that this system has.
 //!
 //! A new backend adds a module here.
+#![cfg(any(all(unix, feature = "uds"), feature = "tcp"))]
 
 use wayside::conformance::Fixture;
 

@@ -23,7 +23,7 @@ use mio::event::Source;
 
 use crate::identity::PeerId;
 
-pub use crate::fork::Guard as ForkGuard;
+pub use crate::fork::Guarded;
 
 pub use capabilities::{Capabilities, EndOfPeer, PeerIdentity};
 pub use directory::runtime_directory;

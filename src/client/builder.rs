@@ -1,5 +1,6 @@
 //! Where a client connects, within which limits, and what it does with pushes.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +16,8 @@ use crate::client::running::{OnPush, Recipe, Running};
 use crate::client::shared::Shared;
 use crate::limits::Limits;
 use crate::protocol::{NAME_LEN_MAX, Protocol};
+#[cfg(feature = "settings")]
+use crate::settings::{Settings, SettingsError};
 use crate::transport::Transport;
 
 /// Describes a client. From [`Client::builder`].
@@ -38,6 +41,17 @@ impl<P: Protocol> ClientBuilder<P> {
     pub fn transport(mut self, transport: Transport) -> Self {
         self.transports.push(transport);
         self
+    }
+
+    /// Connects to the first of the settings' transports that answers, within their limits.
+    ///
+    /// # Errors
+    /// The directory that the addresses derive from can't be used; see [`Settings::transports`].
+    #[cfg(feature = "settings")]
+    pub fn settings(mut self, settings: &Settings) -> Result<Self, SettingsError> {
+        self.transports.extend(settings.transports()?);
+        self.limits = settings.limits().clone();
+        Ok(self)
     }
 
     /// Takes these bounds instead of the default ones.
@@ -124,5 +138,14 @@ impl<P: Protocol> ClientBuilder<P> {
             limits: self.limits,
             on_push: self.on_push,
         }))
+    }
+}
+
+impl<P: Protocol> fmt::Debug for ClientBuilder<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientBuilder")
+            .field("transports", &self.transports)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
     }
 }

@@ -2,6 +2,10 @@
 //!
 //! A slot is used again and again, so that a call allocates nothing; a generation in the number
 //! of a call tells late answers to an earlier one.
+//!
+//! All of this is behind a lock. Wakers and replies are the application's own, and waking or
+//! dropping one may run code that comes back here: so they are handed out, to be woken or dropped
+//! once the lock is let go.
 
 use std::task::Waker;
 use std::time::Instant;
@@ -34,7 +38,7 @@ struct Slot<R> {
     state: State<R>,
 }
 
-enum State<R> {
+pub(crate) enum State<R> {
     Free,
     Open {
         deadline: Instant,
@@ -45,7 +49,10 @@ enum State<R> {
 
 /// What has become of a call.
 pub(crate) enum Progress<R> {
-    Open,
+    /// Whom the one that asks now has replaced as the one to be woken.
+    Open {
+        _replaced: Option<Waker>,
+    },
     Ended(Result<Answer<R>, CallError>),
 }
 
@@ -64,6 +71,15 @@ impl<R> Calls<R> {
         self.open
     }
 
+    /// The number that the next call to begin will have.
+    pub(crate) fn next_id(&self) -> CallId {
+        match self.free.last() {
+            Some(&index) => self.id(index),
+            None => id(FIRST_GENERATION, self.slot_count()),
+        }
+    }
+
+    /// Begins the call of [`next_id`](Calls::next_id).
     pub(crate) fn begin(&mut self, deadline: Instant) -> CallId {
         let state = State::Open {
             deadline,
@@ -77,8 +93,8 @@ impl<R> Calls<R> {
                 index
             }
             None => {
-                let index = u32::try_from(self.slots.len()).expect("calls_max is a u32");
-                let generation = 1;
+                let index = self.slot_count();
+                let generation = FIRST_GENERATION;
                 self.slots.push(Slot { generation, state });
                 index
             }
@@ -86,30 +102,37 @@ impl<R> Calls<R> {
         self.id(index)
     }
 
-    /// Ends an open call and wakes whoever waits for it. False if there is no such call.
-    pub(crate) fn end(&mut self, id: CallId, result: Result<Answer<R>, CallError>) -> bool {
+    /// Ends an open call. Whoever waits for it is added to `wakers`. False if there is no such
+    /// call.
+    pub(crate) fn end(
+        &mut self,
+        id: CallId,
+        result: Result<Answer<R>, CallError>,
+        wakers: &mut Vec<Waker>,
+    ) -> bool {
         let Some(slot) = self.slot(id) else {
             return false;
         };
         let State::Open { waker, .. } = &mut slot.state else {
             return false;
         };
-        let waker = waker.take();
+        wakers.extend(waker.take());
         slot.state = State::Ended(result);
         self.one_less_open();
-        if let Some(waker) = waker {
-            waker.wake();
-        }
         true
     }
 
     /// Ends all open calls that `error` has one for.
-    pub(crate) fn end_each(&mut self, mut error: impl FnMut(CallId, Instant) -> Option<CallError>) {
-        for index in 0..u32::try_from(self.slots.len()).expect("calls_max is a u32") {
+    pub(crate) fn end_each(
+        &mut self,
+        wakers: &mut Vec<Waker>,
+        mut error: impl FnMut(CallId, Instant) -> Option<CallError>,
+    ) {
+        for index in 0..self.slot_count() {
             let id = self.id(index);
             if let State::Open { deadline, .. } = self.slots[position(index)].state {
                 if let Some(error) = error(id, deadline) {
-                    self.end(id, Err(error));
+                    self.end(id, Err(error), wakers);
                 }
             }
         }
@@ -119,12 +142,20 @@ impl<R> Calls<R> {
     pub(crate) fn poll(&mut self, id: CallId, waker: &Waker) -> Progress<R> {
         let slot = self.slot(id).expect("only its owner frees a slot");
         if let State::Open { waker: old, .. } = &mut slot.state {
-            if !old.as_ref().is_some_and(|old| old.will_wake(waker)) {
-                *old = Some(waker.clone());
-            }
-            return Progress::Open;
+            let known = old.as_ref().is_some_and(|old| old.will_wake(waker));
+            let replaced = if known {
+                None
+            } else {
+                old.replace(waker.clone())
+            };
+            return Progress::Open {
+                _replaced: replaced,
+            };
         }
-        Progress::Ended(self.free_slot(id))
+        match self.free_slot(id) {
+            State::Ended(result) => Progress::Ended(result),
+            State::Open { .. } | State::Free => unreachable!("neither, as was seen above"),
+        }
     }
 
     /// Whether a call has ended.
@@ -133,17 +164,16 @@ impl<R> Calls<R> {
             .is_none_or(|slot| !matches!(slot.state, State::Open { .. }))
     }
 
-    /// Lets go of a call. True if it was still open.
-    pub(crate) fn abandon(&mut self, id: CallId) -> bool {
-        let was_open = !self.has_ended(id);
-        if was_open {
+    /// Lets go of a call, and gives what it was until now.
+    pub(crate) fn abandon(&mut self, id: CallId) -> State<R> {
+        if !self.has_ended(id) {
             self.one_less_open();
         }
         if self.slot(id).is_some() {
-            // Whatever the answer was, nobody wants it any more.
-            drop(self.free_slot(id));
+            self.free_slot(id)
+        } else {
+            State::Free
         }
-        was_open
     }
 
     /// When a call is over without an answer, at the soonest.
@@ -152,12 +182,17 @@ impl<R> Calls<R> {
     }
 
     /// Ends the calls whose time is over, and says which.
-    pub(crate) fn expire(&mut self, now: Instant, mut expired: impl FnMut(CallId)) {
+    pub(crate) fn expire(
+        &mut self,
+        now: Instant,
+        wakers: &mut Vec<Waker>,
+        mut expired: impl FnMut(CallId),
+    ) {
         if self.earliest.is_none_or(|at| now < at) {
             return;
         }
         let mut earliest: Option<Instant> = None;
-        self.end_each(|id, deadline| {
+        self.end_each(wakers, |id, deadline| {
             if deadline <= now {
                 expired(id);
                 return Some(CallError::TimedOut);
@@ -168,6 +203,10 @@ impl<R> Calls<R> {
         self.earliest = earliest;
     }
 
+    fn slot_count(&self) -> u32 {
+        u32::try_from(self.slots.len()).expect("calls_max is a u32")
+    }
+
     fn one_less_open(&mut self) {
         self.open -= 1;
         if self.open == 0 {
@@ -175,15 +214,12 @@ impl<R> Calls<R> {
         }
     }
 
-    fn free_slot(&mut self, id: CallId) -> Result<Answer<R>, CallError> {
+    fn free_slot(&mut self, id: CallId) -> State<R> {
         let index = index(id);
         let slot = &mut self.slots[position(index)];
         slot.generation = slot.generation.wrapping_add(1).max(1);
         self.free.push(index);
-        match std::mem::replace(&mut slot.state, State::Free) {
-            State::Ended(result) => result,
-            State::Open { .. } | State::Free => Err(CallError::TimedOut),
-        }
+        std::mem::replace(&mut slot.state, State::Free)
     }
 
     fn slot(&mut self, id: CallId) -> Option<&mut Slot<R>> {
@@ -193,9 +229,15 @@ impl<R> Calls<R> {
     }
 
     fn id(&self, index: u32) -> CallId {
-        let generation = self.slots[position(index)].generation;
-        CallId(u64::from(generation) << 32 | u64::from(index))
+        id(self.slots[position(index)].generation, index)
     }
+}
+
+/// Not 0, so that no number is.
+const FIRST_GENERATION: u32 = 1;
+
+fn id(generation: u32, index: u32) -> CallId {
+    CallId(u64::from(generation) << 32 | u64::from(index))
 }
 
 fn generation(id: CallId) -> u32 {

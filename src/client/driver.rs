@@ -5,6 +5,7 @@
 
 use std::io::ErrorKind;
 use std::sync::Arc;
+use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use mio::event::Event;
@@ -54,6 +55,8 @@ pub(crate) struct Driver<P: Protocol> {
     ended: bool,
     closed: bool,
     generation: u32,
+    /// Whose calls have ended, to be woken once the lock is let go.
+    wakers: Vec<Waker>,
 }
 
 impl<P: Protocol> Drop for Driver<P> {
@@ -97,6 +100,7 @@ impl<P: Protocol> Driver<P> {
             ended: false,
             closed: false,
             generation: fork::generation(),
+            wakers: Vec::new(),
         }
     }
 
@@ -120,8 +124,12 @@ impl<P: Protocol> Driver<P> {
         if self.closed || self.generation != fork::generation() {
             return;
         }
-        if let Err(reason) = self.obey(now) {
-            self.lose(reason, now);
+        if let Some(error) = self.obey(now) {
+            // What the server has sent before the link broke is still there: answers, and perhaps
+            // why it left.
+            let received = self.receive_all(now);
+            let broken = || CloseReason::LinkFailed(Arc::new(error));
+            self.lose(received.err().unwrap_or_else(broken), now);
         }
         // A round of attempts that fail at once needs no turn for each.
         for _ in 0..self.transports.len() {
@@ -202,7 +210,7 @@ impl<P: Protocol> Driver<P> {
     }
 
     fn opened(&mut self, now: Instant) {
-        let Some(session) = &self.session else {
+        let Some(session) = &mut self.session else {
             return;
         };
         self.opened_at = Some(now);
@@ -226,6 +234,10 @@ impl<P: Protocol> Driver<P> {
         }
         outgoing.wire.frame_len_max = frame_len_max;
         outgoing.wire.outbox.open();
+        if outgoing.closing.is_some() {
+            // Told to close while there was no connection: nothing else would bring the next turn.
+            session.say_goodbye(&mut outgoing.wire.outbox, now);
+        }
         let endpoint = self.transports[self.current].to_string().into();
         self.shared
             .set_status(&mut outgoing, Status::Open { endpoint });
@@ -233,22 +245,22 @@ impl<P: Protocol> Driver<P> {
 
     // ---- one connection ----
 
-    /// Does what other threads have asked for.
-    fn obey(&mut self, now: Instant) -> Result<(), CloseReason> {
+    /// Does what other threads have asked for. The error if a write of one has failed.
+    fn obey(&mut self, now: Instant) -> Option<std::io::Error> {
         let mut outgoing = self.shared.outgoing();
         outgoing.flush_asked = false;
         if let Some(error) = outgoing.broken.take() {
-            return Err(CloseReason::LinkFailed(Arc::new(error)));
+            return Some(error);
         }
         if outgoing.closing.is_some() {
             if let Some(session) = self.session.as_mut().filter(|session| session.is_open()) {
                 session.say_goodbye(&mut outgoing.wire.outbox, now);
             }
         }
-        Ok(())
+        None
     }
 
-    fn exchange(&mut self, now: Instant) -> Result<(), CloseReason> {
+    fn receive_all(&mut self, now: Instant) -> Result<(), CloseReason> {
         // There is nobody else who could want the buffer.
         if !self.inbox.is_lent() {
             self.inbox.lend(&mut self.lent);
@@ -257,7 +269,11 @@ impl<P: Protocol> Driver<P> {
         if self.inbox.is_swollen() {
             self.inbox.give_back(&mut self.lent);
         }
-        received?;
+        received
+    }
+
+    fn exchange(&mut self, now: Instant) -> Result<(), CloseReason> {
+        self.receive_all(now)?;
         let Some(session) = &mut self.session else {
             return Ok(());
         };
@@ -302,10 +318,7 @@ impl<P: Protocol> Driver<P> {
                     }
                 }
                 Ok(Read::Blocked) => return Ok(()),
-                Ok(Read::End) => {
-                    let session = self.session.as_ref();
-                    return Err(session.map_or(CloseReason::PeerGone, Session::at_link_end));
-                }
+                Ok(Read::End) => return Err(CloseReason::PeerGone),
                 Err(error) => return Err(CloseReason::LinkFailed(Arc::new(error))),
             }
         }
@@ -330,10 +343,11 @@ impl<P: Protocol> Driver<P> {
                     self.end_call(id, Err(CallError::Failed(failure)));
                 }
                 Incoming::Push(body) => {
+                    let push = envelope::decode_body(body)?;
                     self.shared.counters.pushes.one();
-                    if self.shared.pushes.add(envelope::decode_body(body)?) {
-                        self.shared.counters.pushes_dropped.one();
-                    }
+                    let dropped = self.shared.pushes.add(push, body.len());
+                    let count = u64::try_from(dropped.len()).unwrap_or(u64::MAX);
+                    self.shared.counters.pushes_dropped.add(count);
                 }
                 Incoming::Acknowledged { id, events } => self.acknowledged(id, events)?,
                 Incoming::Draining => {
@@ -357,34 +371,54 @@ impl<P: Protocol> Driver<P> {
         }
     }
 
-    fn end_call(&self, id: u64, result: Result<Answer<P::Reply>, CallError>) {
-        if !self.shared.outgoing().calls.end(CallId(id), result) {
+    fn end_call(&mut self, id: u64, result: Result<Answer<P::Reply>, CallError>) {
+        let mut outgoing = self.shared.outgoing();
+        let wanted = outgoing.calls.end(CallId(id), result, &mut self.wakers);
+        drop(outgoing);
+        if !wanted {
             self.shared.counters.replies_unwanted.one();
+        }
+        self.wake();
+    }
+
+    /// Wakes those whose calls have ended. Not to be called under the lock.
+    fn wake(&mut self) {
+        for waker in self.wakers.drain(..) {
+            waker.wake();
         }
     }
 
-    fn acknowledged(&self, id: u64, events: u64) -> Result<(), CloseReason> {
+    fn acknowledged(&mut self, id: u64, events: u64) -> Result<(), CloseReason> {
         let mut outgoing = self.shared.outgoing();
-        let Some(new) = events.checked_sub(outgoing.events_acknowledged) else {
-            return Err(CloseReason::Malformed(
-                "fewer events acknowledged than before",
-            ));
-        };
         if events > outgoing.events {
             return Err(CloseReason::Malformed("more events acknowledged than sent"));
         }
-        outgoing.events_acknowledged = events;
+        // The answer to a sync waits in line, and an acknowledgement that nobody asked for may
+        // have overtaken it with a higher number.
+        let new = events.saturating_sub(outgoing.events_acknowledged);
+        outgoing.events_acknowledged += new;
         self.shared.counters.events_acknowledged.add(new);
         if id != 0 {
             // A sync that nobody waits for any more has still told how many.
-            outgoing.calls.end(CallId(id), Ok(Answer::Synced));
+            let synced = Ok(Answer::Synced);
+            outgoing.calls.end(CallId(id), synced, &mut self.wakers);
         }
+        drop(outgoing);
+        self.wake();
         Ok(())
     }
 
     // ---- the end of a connection ----
 
-    fn lose(&mut self, reason: CloseReason, now: Instant) {
+    fn lose(&mut self, mut reason: CloseReason, now: Instant) {
+        if let Some(session) = &self.session {
+            reason = session.at_end(reason);
+        }
+        self.end_connection(reason, now);
+        self.wake();
+    }
+
+    fn end_connection(&mut self, reason: CloseReason, now: Instant) {
         self.more = false;
         let shared = Arc::clone(&self.shared);
         let mut outgoing = shared.outgoing();
@@ -424,8 +458,9 @@ impl<P: Protocol> Driver<P> {
 
     /// Decides about each message of the session that has ended: still to be sent, handled, or in
     /// doubt; and about each call.
-    fn settle(&self, outgoing: &mut Outgoing<P::Reply>, reason: &CloseReason) {
+    fn settle(&mut self, outgoing: &mut Outgoing<P::Reply>, reason: &CloseReason) {
         let Outgoing { wire, calls, .. } = outgoing;
+        let wakers = &mut self.wakers;
         let lost = |may_have_run| CallError::Lost {
             reason: reason.clone(),
             may_have_run,
@@ -439,15 +474,16 @@ impl<P: Protocol> Driver<P> {
                     return true;
                 }
                 Head::Request { id, .. } | Head::Sync { id } => {
-                    calls.end(CallId(id), Err(lost(false)));
+                    calls.end(CallId(id), Err(lost(false)), wakers);
                 }
                 _ => {}
             }
             false
         });
-        calls.end_each(|_, _| Some(lost(true)));
+        calls.end_each(wakers, |_, _| Some(lost(true)));
         let written = outgoing.events - unsent;
-        let unacknowledged = written - outgoing.events_acknowledged;
+        // A server that acknowledges what it can't have read is believed, not subtracted from.
+        let unacknowledged = written.saturating_sub(outgoing.events_acknowledged);
         let counters = &self.shared.counters;
         if matches!(reason, CloseReason::Finished) {
             counters.events_acknowledged.add(unacknowledged);
@@ -461,12 +497,14 @@ impl<P: Protocol> Driver<P> {
     // ---- time ----
 
     fn expire(&mut self, now: Instant) {
-        let mut outgoing = self.shared.outgoing();
+        let shared = Arc::clone(&self.shared);
+        let mut outgoing = shared.outgoing();
         if outgoing.calls.earliest_deadline().is_none_or(|at| now < at) {
             return;
         }
         let mut expired = Vec::new();
-        outgoing.calls.expire(now, |id| expired.push(id));
+        let Outgoing { calls, .. } = &mut *outgoing;
+        calls.expire(now, &mut self.wakers, |id| expired.push(id));
         for id in expired {
             outgoing.cancel(id);
         }
@@ -474,6 +512,8 @@ impl<P: Protocol> Driver<P> {
             outgoing.broken = Some(error);
             self.more = true;
         }
+        drop(outgoing);
+        self.wake();
     }
 
     fn close_if_done(&mut self, now: Instant) {
@@ -498,9 +538,9 @@ impl<P: Protocol> Driver<P> {
         let unsent = outgoing.events;
         shared.counters.events_unsent.add(unsent);
         let in_doubt = shared.counters.events_in_doubt.read() - closing.in_doubt_before;
-        outgoing
-            .calls
-            .end_each(|_, _| Some(CallError::NotConnected(NotConnected::Closed)));
+        outgoing.calls.end_each(&mut self.wakers, |_, _| {
+            Some(CallError::NotConnected(NotConnected::Closed))
+        });
         let result = if unsent + in_doubt == 0 {
             Ok(())
         } else {
@@ -508,6 +548,7 @@ impl<P: Protocol> Driver<P> {
         };
         shared.set_status(&mut outgoing, Status::Closed(result));
         drop(outgoing);
+        self.wake();
         shared.pushes.close();
     }
 }

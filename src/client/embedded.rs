@@ -1,5 +1,6 @@
 //! The client in a poll of the application's own.
 
+use std::fmt;
 use std::time::Duration;
 
 use mio::event::Event;
@@ -7,6 +8,8 @@ use mio::event::Event;
 use crate::ambient;
 use crate::client::Client;
 use crate::client::driver::Driver;
+use crate::client::error::CloseError;
+use crate::client::shared::Status;
 use crate::event_loop::time_left;
 use crate::protocol::Protocol;
 
@@ -15,7 +18,8 @@ use crate::protocol::Protocol;
 ///
 /// Each round: poll for at most [`timeout`](EmbeddedClient::timeout), hand over the events, then
 /// call [`turn`](EmbeddedClient::turn) once. On the thread of that loop, use what does not block:
-/// [`Client::send`], [`Client::start`], and [`Client::next_push`] with a timeout of zero.
+/// [`Client::send`], [`Client::start`], and [`Client::next_push`] with a timeout of zero. To end,
+/// [`Client::begin_close`], then go on until [`is_closed`](EmbeddedClient::is_closed).
 #[must_use = "the client does nothing unless it is driven"]
 pub struct EmbeddedClient<P: Protocol> {
     driver: Driver<P>,
@@ -60,9 +64,30 @@ impl<P: Protocol> EmbeddedClient<P> {
         self.driver.turn(ambient::now());
     }
 
+    /// As [`Client::close`], without waiting: on the thread that drives the client that would be
+    /// for ever. Done once [`close_result`](EmbeddedClient::close_result) has something to say.
+    pub fn begin_close(&self, timeout: Duration) {
+        self.client.running.shared.begin_close(timeout);
+    }
+
+    /// What [`Client::close`] would return; `None` while the client is not closed.
+    #[must_use]
+    pub fn close_result(&self) -> Option<Result<(), CloseError>> {
+        match &self.client.running.shared.outgoing().status {
+            Status::Closed(result) => Some(result.clone()),
+            _ => None,
+        }
+    }
+
     /// Whether the client was closed: this value may be dropped.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.driver.is_closed()
+    }
+}
+
+impl<P: Protocol> fmt::Debug for EmbeddedClient<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "EmbeddedClient({})", self.client.state())
     }
 }

@@ -57,7 +57,7 @@ pub enum CallError {
         may_have_run: bool,
     },
     /// The server has answered with a failure.
-    #[error("{}", failure_text(.0))]
+    #[error("{0}")]
     Failed(Failure),
     /// As many calls are open as may be. The request was not sent.
     #[error("{max} calls are open, which is calls_max")]
@@ -84,14 +84,6 @@ impl CallError {
             Self::Failed(failure) => !matches!(failure, Failure::TooManyCalls),
             Self::NotConnected(_) | Self::TooManyCalls { .. } | Self::NotSent(_) => false,
         }
-    }
-}
-
-fn failure_text(failure: &Failure) -> &'static str {
-    match failure {
-        Failure::Unanswered => "the server let go of the request without an answer",
-        Failure::TooManyCalls => "the server has too many open calls of this client",
-        Failure::ReplyUnencodable => "the server's answer could not be encoded, or is too long",
     }
 }
 

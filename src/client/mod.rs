@@ -38,6 +38,8 @@ pub use builder::ClientBuilder;
 pub use embedded::EmbeddedClient;
 pub use error::{CallError, CloseError, ConnectError, ConnectFailures, NotConnected, SendError};
 pub use state::ClientState;
+#[cfg(feature = "internals")]
+pub use wait::Flushing;
 pub use wait::Pending;
 
 use running::Running;
@@ -51,6 +53,47 @@ use shared::TIMEOUT_MAX;
 /// When the last clone is dropped, the client says goodbye and gives what it has still to send a
 /// second to leave; [`close`](Client::close) does the same with a time of your own and says what
 /// came of it. After a fork the child's clones are another client, with a connection of its own.
+///
+/// ```
+/// # use serde::{Deserialize, Serialize};
+/// # use wayside::{Client, Handler, Never, Peer, Protocol, Responder, Server, Transport};
+/// # struct Shouting;
+/// # impl Protocol for Shouting {
+/// #     const NAME: &'static str = "shouting";
+/// #     const VERSION: u32 = 1;
+/// #     type Event = String;
+/// #     type Request = String;
+/// #     type Reply = String;
+/// #     type Push = String;
+/// # }
+/// # struct Shouter;
+/// # impl Handler<Shouting> for Shouter {
+/// #     fn event(&mut self, _: &Peer<Shouting>, _: String) {}
+/// #     fn request(&mut self, _: &Peer<Shouting>, text: String, responder: Responder<Shouting>) {
+/// #         responder.reply(&text.to_uppercase()).ok();
+/// #     }
+/// # }
+/// # use std::time::Duration;
+/// # #[cfg(feature = "tcp")] {
+/// # let folder = tempfile::tempdir()?;
+/// # let tcp = wayside::backend::Tcp::new(folder.path().join("key"));
+/// # let place = Transport::new(tcp, "127.0.0.1:0");
+/// # let server = Server::builder().listen(place.clone()).bind(Shouter)?.spawn()?;
+/// # let place = place.at(server.endpoints()[0].address());
+/// let patience = Duration::from_secs(5);
+/// let client = Client::<Shouting>::builder().transport(place).connect(patience)?;
+///
+/// // An event: never blocks, wants no answer.
+/// client.send(&"hello".to_owned())?;
+/// // A call: blocks until the reply is there.
+/// assert_eq!(client.call(&"hello".to_owned(), patience)?, "HELLO");
+///
+/// client.flush(patience)?;
+/// assert_eq!(client.counters().events_acknowledged, 1);
+/// client.close(patience)?;
+/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Client<P: Protocol> {
     running: Arc<Running<P>>,
 }
@@ -132,16 +175,31 @@ impl<P: Protocol> Client<P> {
         wait::block(&running.shared, running.duty.as_deref(), id, deadline).map(drop)
     }
 
+    /// As [`flush`](Client::flush), for a simulation, which must not block.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    #[cfg(feature = "internals")]
+    #[doc(hidden)]
+    pub fn start_flush(&self, timeout: Duration) -> Result<Flushing<P>, CallError> {
+        let running = self.running.current();
+        let (id, deadline) = running.shared.begin_sync(timeout)?;
+        let shared = Arc::clone(&running.shared);
+        let pending = Pending::new(shared, running.duty.clone(), id, deadline);
+        Ok(Flushing(pending))
+    }
+
     /// The next push, waiting for it at most for `timeout`. `None` if none came, or none will
     /// because the client was closed or has a callback for pushes.
     pub fn next_push(&self, timeout: Duration) -> Option<P::Push> {
         let deadline = ambient::now() + timeout.min(TIMEOUT_MAX);
-        self.running.current().shared.pushes.take(Some(deadline))
+        self.running.current().pushes()?.take(Some(deadline))
     }
 
-    /// The pushes as they come. Blocks for each; ends when the client is closed.
+    /// The pushes as they come. Blocks for each; ends when the client is closed, or at once if it
+    /// has a callback for pushes.
     pub fn pushes(&self) -> impl Iterator<Item = P::Push> + '_ {
-        std::iter::from_fn(|| self.running.current().shared.pushes.take(None))
+        std::iter::from_fn(|| self.running.current().pushes()?.take(None))
     }
 
     /// How things stand.
@@ -170,8 +228,13 @@ impl<P: Protocol> Client<P> {
     /// # Errors
     /// How many events are lost, or may be.
     pub fn close(&self, timeout: Duration) -> Result<(), CloseError> {
-        let running = self.running.current();
-        running.shared.begin_close(timeout);
-        running.shared.wait_closed()
+        self.begin_close(timeout);
+        self.running.current().shared.wait_closed()
+    }
+
+    /// What [`close`](Client::close) does, without waiting for it: for loops, which must not
+    /// block, and for callbacks. A later `close` says what came of it.
+    pub fn begin_close(&self, timeout: Duration) {
+        self.running.current().shared.begin_close(timeout);
     }
 }

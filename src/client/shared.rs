@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::ambient;
 use crate::client::bell::Bell;
-use crate::client::calls::{Answer, CallId, Calls, Progress};
+use crate::client::calls::{Answer, CallId, Calls, Progress, State};
 use crate::client::error::{
     CallError, CloseError, ConnectError, ConnectFailures, NotConnected, SendError,
 };
@@ -94,7 +94,7 @@ impl<P: Protocol> Shared<P> {
             }),
             changed: Condvar::new(),
             bell,
-            pushes: PushQueue::new(limits.pushes_max),
+            pushes: PushQueue::new(limits.pushes_max, limits.pushes_len_max),
             counters: LiveClientCounters::default(),
             limits,
         }
@@ -174,8 +174,9 @@ impl<P: Protocol> Shared<P> {
 
     /// Asks the server to say when it has handled everything so far.
     pub(crate) fn begin_sync(&self, timeout: Duration) -> Result<(CallId, Instant), CallError> {
-        // Also when nothing more can be sent: that is when one wants to wait. `calls_max` bounds it.
-        self.begin_with(timeout, |wire, id| wire.append_head(Head::Sync { id }))
+        self.begin_with(timeout, |wire, id| {
+            wire.append_reserved(Lane::Bulk, Head::Sync { id })
+        })
     }
 
     fn begin_with(
@@ -191,11 +192,10 @@ impl<P: Protocol> Shared<P> {
         }
         let now = ambient::now();
         let deadline = now + timeout.min(TIMEOUT_MAX);
-        let id = outgoing.calls.begin(deadline);
-        if let Err(refusal) = append(&mut outgoing.wire, id.0) {
-            outgoing.calls.abandon(id);
-            return Err(CallError::NotSent(refusal.into()));
-        }
+        // The message's own code runs here, and may panic: nothing has begun then.
+        let id = outgoing.calls.next_id();
+        append(&mut outgoing.wire, id.0).map_err(|refusal| CallError::NotSent(refusal.into()))?;
+        outgoing.calls.begin(deadline);
         self.counters.calls.one();
         self.write(&mut outgoing);
         Ok((id, deadline))
@@ -232,11 +232,18 @@ impl<P: Protocol> Shared<P> {
     /// Lets go of a call; the server hears that nobody waits any more.
     pub(crate) fn abandon(&self, id: CallId) {
         let mut outgoing = self.outgoing();
-        if outgoing.calls.abandon(id) {
-            self.counters.calls_failed.one();
-            outgoing.cancel(id);
-            self.write(&mut outgoing);
+        let state = outgoing.calls.abandon(id);
+        match &state {
+            State::Open { .. } => {
+                self.counters.calls_failed.one();
+                outgoing.cancel(id);
+                self.write(&mut outgoing);
+            }
+            State::Ended(result) => self.count_end(result),
+            State::Free => {}
         }
+        // Before the state, which holds what is the application's.
+        drop(outgoing);
     }
 
     // ---- status ----
@@ -340,7 +347,7 @@ impl<R> Outgoing<R> {
     pub(crate) fn cancel(&mut self, id: CallId) {
         if matches!(self.status, Status::Open { .. }) {
             let head = Head::Cancel { id: id.0 };
-            self.wire.append(Lane::Bulk, head, &()).ok();
+            self.wire.append_reserved(Lane::Bulk, head).ok();
         }
     }
 }

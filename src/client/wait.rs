@@ -25,7 +25,6 @@ pub(crate) fn block<P: Protocol>(
     deadline: Instant,
 ) -> Result<Answer<P::Reply>, CallError> {
     with_thread_waker(|waker| {
-        let mut parked = false;
         loop {
             let driven = duty.is_some_and(|duty| duty.drive_for(id, deadline, shared));
             let mut outgoing = shared.outgoing();
@@ -44,23 +43,21 @@ pub(crate) fn block<P: Protocol>(
                         shared.count_end(&result);
                         result
                     }
-                    Progress::Open => {
+                    Progress::Open { .. } => {
                         shared.abandon(id);
                         Err(CallError::TimedOut)
                     }
                 };
             }
-            if driven {
-                continue;
-            }
-            if !parked || outgoing.parked.iter().all(|(other, _)| *other != id) {
+            let listed = outgoing.parked.iter().any(|(other, _)| *other == id);
+            if !(driven || listed) {
                 // Seen by whoever lets go of the duty; that may have been just now, so once more.
                 outgoing.parked.push((id, waker.clone()));
-                parked = true;
-                continue;
             }
             drop(outgoing);
-            thread::park_timeout(deadline.saturating_duration_since(ambient::now()));
+            if listed && !driven {
+                thread::park_timeout(deadline.saturating_duration_since(ambient::now()));
+            }
         }
     })
 }
@@ -91,6 +88,43 @@ impl Wake for Unparker {
 
 /// A call that was begun. Wait for it, or await it: it is a plain future and needs no runtime of
 /// any kind. Dropped, it tells the server that nobody waits any more.
+///
+/// ```
+/// # use serde::{Deserialize, Serialize};
+/// # use wayside::{Client, Handler, Never, Peer, Protocol, Responder, Server, Transport};
+/// # struct Shouting;
+/// # impl Protocol for Shouting {
+/// #     const NAME: &'static str = "shouting";
+/// #     const VERSION: u32 = 1;
+/// #     type Event = String;
+/// #     type Request = String;
+/// #     type Reply = String;
+/// #     type Push = String;
+/// # }
+/// # struct Shouter;
+/// # impl Handler<Shouting> for Shouter {
+/// #     fn event(&mut self, _: &Peer<Shouting>, _: String) {}
+/// #     fn request(&mut self, _: &Peer<Shouting>, text: String, responder: Responder<Shouting>) {
+/// #         responder.reply(&text.to_uppercase()).ok();
+/// #     }
+/// # }
+/// # use std::time::Duration;
+/// # #[cfg(feature = "tcp")] {
+/// # let folder = tempfile::tempdir()?;
+/// # let tcp = wayside::backend::Tcp::new(folder.path().join("key"));
+/// # let place = Transport::new(tcp, "127.0.0.1:0");
+/// # let server = Server::builder().listen(place.clone()).bind(Shouter)?.spawn()?;
+/// # let place = place.at(server.endpoints()[0].address());
+/// # let patience = Duration::from_secs(5);
+/// # let client = Client::<Shouting>::builder().transport(place).connect(patience)?;
+/// // Both are on their way before the first is waited for.
+/// let one = client.start(&"one".to_owned(), patience)?;
+/// let two = client.start(&"two".to_owned(), patience)?;
+/// assert_eq!(two.wait()?, "TWO");
+/// assert_eq!(one.wait()?, "ONE");
+/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[must_use = "a call that nobody waits for is cancelled"]
 pub struct Pending<P: Protocol> {
     shared: Arc<Shared<P>>,
@@ -136,6 +170,12 @@ impl<P: Protocol> Pending<P> {
         self.deadline
     }
 
+    /// Whether the call has ended: [`wait`](Pending::wait) would not block.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.is_of_parent() || self.taken || self.shared.outgoing().calls.has_ended(self.id)
+    }
+
     /// After a fork nothing of the parent's may be touched: its locks may be held for ever.
     fn is_of_parent(&self) -> bool {
         self.generation != fork::generation()
@@ -157,6 +197,16 @@ impl<P: Protocol> Future for Pending<P> {
     type Output = Result<P::Reply, CallError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        self.poll_answer(context)
+            .map(|result| result.and_then(reply))
+    }
+}
+
+impl<P: Protocol> Pending<P> {
+    fn poll_answer(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<Answer<P::Reply>, CallError>> {
         if self.is_of_parent() {
             return Poll::Ready(Err(CallError::Forked));
         }
@@ -164,15 +214,29 @@ impl<P: Protocol> Future for Pending<P> {
             return Poll::Pending;
         }
         match self.shared.poll(self.id, context.waker()) {
-            Progress::Open => {
+            Progress::Open { .. } => {
                 self.shared.watch_deadline(self.deadline);
                 Poll::Pending
             }
             Progress::Ended(result) => {
                 self.taken = true;
-                Poll::Ready(result.and_then(reply))
+                Poll::Ready(result)
             }
         }
+    }
+}
+
+/// A flush that was begun, as a future.
+#[cfg(feature = "internals")]
+#[must_use = "a flush that nobody waits for is cancelled"]
+pub struct Flushing<P: Protocol>(pub(crate) Pending<P>);
+
+#[cfg(feature = "internals")]
+impl<P: Protocol> Future for Flushing<P> {
+    type Output = Result<(), CallError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.poll_answer(context).map(|result| result.map(drop))
     }
 }
 

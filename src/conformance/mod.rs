@@ -1,6 +1,6 @@
 //! The proof that a backend keeps the contract: one function per number.
 //!
-//! The prose is on [`Backend`](crate::backend::Backend), [`Listener`](crate::backend::Listener) and
+//! The prose is on [`Backend`], [`Listener`](crate::backend::Listener) and
 //! [`Link`](crate::backend::Link); what is called `b2_…` here proves what is called B2 there. The
 //! functions return nothing and panic with a text that begins with the number.
 //!

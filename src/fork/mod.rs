@@ -4,17 +4,17 @@
 //! byte stream, and the peer would not see the parent's end for as long as the child lives.
 //! Close-on-exec helps only those that run another program; pre-forking servers don't.
 //!
-//! So each descriptor of ours is held with a [`Guard`], and in a child it leads nowhere. A
+//! So each descriptor of ours is held in a [`Guarded`], and in a child it leads nowhere. A
 //! session asks [`generation`] whether it has become a child, and then connects for itself.
 
 cfg_if::cfg_if! {
     if #[cfg(unix)] {
         mod unix;
-        pub use unix::Guard;
+        pub use unix::Guarded;
         pub(crate) use unix::generation;
     } else {
         mod none;
-        pub use none::Guard;
+        pub use none::Guarded;
         pub(crate) use none::generation;
     }
 }

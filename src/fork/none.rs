@@ -1,30 +1,45 @@
 //! Systems without fork: nothing to guard.
 
 use std::io;
+use std::ops::{Deref, DerefMut};
 
 /// How many forks lie between this process and the one that was started: none.
 pub(crate) fn generation() -> u32 {
     0
 }
 
-/// Nothing. See the Unix file.
+/// Just the value. See the Unix file.
 #[derive(Debug)]
-pub struct Guard;
+pub struct Guarded<T>(T);
 
-impl Guard {
-    /// Guards nothing.
+impl<T> Guarded<T> {
+    /// Opens the value. What else comes with it is handed on.
     ///
     /// # Errors
-    /// Never.
-    pub fn new<T>(_descriptor: &T) -> io::Result<Self> {
-        Ok(Self)
+    /// Those of `open`.
+    pub fn open<X>(open: impl FnOnce() -> io::Result<(T, X)>) -> io::Result<(Self, X)> {
+        open().map(|(value, extra)| (Self(value), extra))
     }
 
-    /// The process is always the one that made the descriptor.
+    /// The process is always the one that opened it.
     ///
     /// # Errors
     /// Never.
     pub fn check(&self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+impl<T> Deref for Guarded<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T> DerefMut for Guarded<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.0
     }
 }

@@ -1,77 +1,105 @@
-//! Unix: a handler that runs in each forked child and makes our descriptors harmless.
+//! Unix: handlers that run around each fork, and make our descriptors harmless in the child.
 //!
 //! Invariants:
-//! - A slot of the table is 0, or one more than a descriptor that is open and guarded. A guard is
-//!   dropped before its descriptor is closed, so that a slot never names a reused number.
-//! - The handler does only what is allowed between fork and exec of a threaded process: atomics,
-//!   `dup2` and `fcntl`. It takes no lock and allocates nothing.
+//! - A slot of the table is 0, or one more than a descriptor that is open and guarded. It is freed
+//!   before its descriptor is closed, so that a slot never names a reused number.
+//! - A descriptor is opened and entered, or freed and closed, within a section, and a fork waits
+//!   until no thread is in one: the child never gets a descriptor that the table does not know.
+//! - The child's handler does only what is allowed between fork and exec of a threaded process:
+//!   atomics, `dup2` and `fcntl`. It takes no lock and allocates nothing.
 //!
-//! A fork between the drop of a guard and the close behind it leaves the child with one copy. That
-//! is a window of an instant, and [`Guard::check`] keeps the child from using it all the same.
+//! Both waits, of a fork for the sections and of a section for the fork, are bounded: a program that
+//! forks in a signal handler might otherwise wait for itself. Then the child may keep a copy, which
+//! [`Guarded::check`] still keeps it from using. And as fork may return in the parent before the
+//! child has come to its handler, a dropped socket is shut down before it is closed: that ends it
+//! for the peer, or frees its address, whatever copies there still are.
 #![expect(
     unsafe_code,
-    reason = "pthread_atfork, and what its handler may call, have no safe form"
+    reason = "pthread_atfork, and what its handlers may call, have no safe form"
 )]
 
 use std::fs::File;
 use std::io;
+use std::ops::{Deref, DerefMut};
 use std::os::fd::{AsFd, AsRawFd, IntoRawFd, RawFd};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI32, AtomicU32, AtomicUsize, Ordering};
+use std::{process, thread};
 
 /// How many descriptors can be guarded: those of a server with the default `peers_max` of 4096 and
-/// as many again. What does not fit is still refused to the child by [`Guard::check`] and closed
+/// as many again. What does not fit is still refused to the child by [`Guarded::check`] and closed
 /// by exec, but stays open in a child that does neither, so that peers see the end late. All zero
 /// at first, the table takes memory only where it is used.
 const SLOTS: usize = 8192;
+
+/// How often a wait looks again, giving way to other threads in between: some milliseconds, where a
+/// section takes some microseconds.
+const PATIENCE: u32 = 20_000;
 
 static GENERATION: AtomicU32 = AtomicU32::new(0);
 static TABLE: [AtomicI32; SLOTS] = [const { AtomicI32::new(0) }; SLOTS];
 /// Where to look for a free slot first, so that a full table is not walked from its start.
 static NEXT: AtomicUsize = AtomicUsize::new(0);
-/// A descriptor of `/dev/null`, open for ever once the handler is installed; -1 before.
+/// How many threads are in a section. Below zero in a child that was forked, by a signal handler,
+/// from within one: it starts at zero and then ends that section.
+static SECTIONS: AtomicI32 = AtomicI32::new(0);
+/// How many threads are forking.
+static FORKS: AtomicU32 = AtomicU32::new(0);
+/// A descriptor of `/dev/null`, open for ever once the handlers are installed; -1 before.
 static HARMLESS: AtomicI32 = AtomicI32::new(-1);
-/// Set once the handler is installed; holds the system's error number if it could not be.
+/// Set once the handlers are installed; holds the system's error number if they could not be.
 static ARMED: OnceLock<Result<(), i32>> = OnceLock::new();
 
-/// How many forks lie between this process and the one that first asked, or held a [`Guard`].
+/// How many forks lie between this process and the one that first asked, or guarded something.
 pub(crate) fn generation() -> u32 {
-    // Asking counts from now on. Where the handler can't be installed (out of memory) the answer
-    // stays 0, and the first guard fails with the reason.
+    // Asking counts from now on. Where the handlers can't be installed (out of memory) the answer
+    // stays 0, and the first guarded value fails with the reason.
     ARMED.get_or_init(arm);
     GENERATION.load(Ordering::Relaxed)
 }
 
-/// Keeps a descriptor out of forked children: there it becomes one of `/dev/null`.
-///
-/// Declare it before the descriptor in a struct: fields are dropped in order.
+/// A value whose descriptor becomes one of `/dev/null` in forked children.
 #[derive(Debug)]
-pub struct Guard {
-    slot: Option<usize>,
-    generation: u32,
+pub struct Guarded<T: AsFd> {
+    // Dropped in this order: the entry begins a section and frees the slot, the value closes its
+    // descriptor, and the last ends the section.
+    entry: Entry,
+    value: T,
+    _end: SectionEnd,
 }
 
-impl Guard {
-    /// Guards a descriptor, which must stay open for as long as the guard lives.
+impl<T: AsFd> Guarded<T> {
+    /// Opens the value, which must not block. What else comes with it is handed on.
     ///
     /// # Errors
-    /// The system has no memory left for its list of fork handlers, or no `/dev/null`.
-    pub fn new(descriptor: &impl AsFd) -> io::Result<Self> {
+    /// Those of `open`; the system has no memory left for its list of fork handlers, or no
+    /// `/dev/null`.
+    pub fn open<X>(open: impl FnOnce() -> io::Result<(T, X)>) -> io::Result<(Self, X)> {
         ARMED
             .get_or_init(arm)
             .map_err(io::Error::from_raw_os_error)?;
-        Ok(Self {
-            slot: claim(descriptor.as_fd().as_raw_fd()),
-            generation: generation(),
-        })
+        let _section = begin_section();
+        let (value, extra) = open()?;
+        let guarded = Self {
+            entry: Entry {
+                slot: claim(value.as_fd().as_raw_fd()),
+                generation: generation(),
+                process: process::id(),
+            },
+            value,
+            _end: SectionEnd,
+        };
+        Ok((guarded, extra))
     }
+}
 
+impl<T: AsFd> Guarded<T> {
     /// Fails in a forked child: the descriptor is its parent's.
     ///
     /// # Errors
     /// `NotConnected`, with a text that says why.
     pub fn check(&self) -> io::Result<()> {
-        if self.generation == generation() {
+        if self.entry.generation == GENERATION.load(Ordering::Relaxed) {
             return Ok(());
         }
         Err(io::Error::new(
@@ -81,13 +109,72 @@ impl Guard {
     }
 }
 
-impl Drop for Guard {
+impl<T: AsFd> Deref for Guarded<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.value
+    }
+}
+
+impl<T: AsFd> DerefMut for Guarded<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.value
+    }
+}
+
+impl<T: AsFd> Drop for Guarded<T> {
     fn drop(&mut self) {
+        if self.entry.process == process::id() {
+            // It may be no socket, or not connected: then there is nothing to shut down.
+            let _nothing_to_do = rustix::net::shutdown(&self.value, rustix::net::Shutdown::Both);
+        }
+    }
+}
+
+/// A place in the table, if there was one, and the process that took it.
+#[derive(Debug)]
+struct Entry {
+    slot: Option<usize>,
+    generation: u32,
+    /// Also tells a child that was made without the handlers, by a bare `clone`.
+    process: u32,
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        // Ended by the field behind the value.
+        std::mem::forget(begin_section());
         if let Some(slot) = self.slot {
             TABLE[slot].store(0, Ordering::Release);
             NEXT.store(slot, Ordering::Relaxed);
         }
     }
+}
+
+/// Ends a section when it is dropped.
+#[derive(Debug)]
+struct SectionEnd;
+
+impl Drop for SectionEnd {
+    fn drop(&mut self) {
+        SECTIONS.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// Keeps forks away until the answer is dropped. May be nested: the wait is bounded.
+fn begin_section() -> SectionEnd {
+    for _ in 0..PATIENCE {
+        SECTIONS.fetch_add(1, Ordering::SeqCst);
+        if FORKS.load(Ordering::SeqCst) == 0 {
+            return SectionEnd;
+        }
+        // A fork is on its way and may have seen us, or not: let it pass.
+        drop(SectionEnd);
+        thread::yield_now();
+    }
+    SECTIONS.fetch_add(1, Ordering::SeqCst);
+    SectionEnd
 }
 
 /// Writes the descriptor into a free slot; `None` if there is none.
@@ -106,7 +193,7 @@ fn claim(descriptor: RawFd) -> Option<usize> {
     Some(slot)
 }
 
-/// Opens the harmless descriptor and installs the handler.
+/// Opens the harmless descriptor and installs the handlers.
 fn arm() -> Result<(), i32> {
     let number = |error: io::Error| error.raw_os_error().unwrap_or(libc::EIO);
     let null = File::options()
@@ -115,16 +202,34 @@ fn arm() -> Result<(), i32> {
         .open("/dev/null")
         .map_err(number)?;
     HARMLESS.store(null.into_raw_fd(), Ordering::Release);
-    // SAFETY: the handler is a function of this crate with the signature asked for. It only loads
-    // and stores atomics and calls `dup2` and `fcntl`, all of which are async-signal-safe, as the
-    // child of a threaded process must be. It can't unwind: nothing in it panics. If this code was
-    // loaded with dlopen, the C library forgets the handler when it is unloaded.
-    let code = unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
+    // SAFETY: the handlers are functions of this crate with the signature asked for, and can't
+    // unwind: nothing in them panics. The child's only uses atomics and calls `dup2` and `fcntl`,
+    // all async-signal-safe, as the child of a threaded process must. If this code was loaded with
+    // dlopen, the C library forgets the handlers when it is unloaded.
+    let code = unsafe { libc::pthread_atfork(Some(before), Some(in_parent), Some(in_child)) };
     if code == 0 { Ok(()) } else { Err(code) }
 }
 
-/// Runs in the child, before fork returns there.
+/// Runs before the fork: waits until no thread is in a section, and keeps them out.
+extern "C" fn before() {
+    FORKS.fetch_add(1, Ordering::SeqCst);
+    for _ in 0..PATIENCE {
+        if SECTIONS.load(Ordering::SeqCst) <= 0 {
+            return;
+        }
+        thread::yield_now();
+    }
+}
+
+/// Runs in the parent after the fork, also after one that failed.
+extern "C" fn in_parent() {
+    FORKS.fetch_sub(1, Ordering::SeqCst);
+}
+
+/// Runs in the child, before fork returns there. Only the thread that forked is left.
 extern "C" fn in_child() {
+    FORKS.store(0, Ordering::SeqCst);
+    SECTIONS.store(0, Ordering::SeqCst);
     GENERATION.fetch_add(1, Ordering::Relaxed);
     let harmless = HARMLESS.load(Ordering::Acquire);
     for slot in &TABLE {
@@ -145,14 +250,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_slot_is_free_again_after_its_guard() {
-        let file = File::open("/dev/null").unwrap();
-        let entry = file.as_raw_fd() + 1;
-        let guard = Guard::new(&file).unwrap();
-        let slot = guard.slot.unwrap();
+    fn a_slot_is_free_again_once_the_value_is_dropped() {
+        let (guarded, ()) = Guarded::open(|| Ok((File::open("/dev/null")?, ()))).unwrap();
+        let entry = guarded.as_raw_fd() + 1;
+        let slot = guarded.entry.slot.unwrap();
         assert_eq!(TABLE[slot].load(Ordering::Relaxed), entry);
-        guard.check().unwrap();
-        drop(guard);
+        guarded.check().unwrap();
+        drop(guarded);
         assert_ne!(TABLE[slot].load(Ordering::Relaxed), entry);
+    }
+
+    #[test]
+    fn a_section_within_a_section_ends() {
+        let outer = begin_section();
+        drop(begin_section());
+        drop(outer);
     }
 }

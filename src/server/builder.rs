@@ -1,5 +1,6 @@
 //! Where a server listens, and within which limits.
 
+use std::fmt;
 use std::io;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -17,6 +18,8 @@ use crate::server::engine::Engine;
 use crate::server::handle::ServerHandle;
 use crate::server::handler::Handler;
 use crate::server::listening::Listening;
+#[cfg(feature = "settings")]
+use crate::settings::{Settings, SettingsError};
 use crate::transport::Transport;
 
 /// Describes a server. From [`Server::builder`].
@@ -41,6 +44,17 @@ impl<P: Protocol> ServerBuilder<P> {
     pub fn listen(mut self, transport: Transport) -> Self {
         self.transports.push(transport);
         self
+    }
+
+    /// Listens on all transports of the settings, within their limits.
+    ///
+    /// # Errors
+    /// The directory that the addresses derive from can't be used; see [`Settings::transports`].
+    #[cfg(feature = "settings")]
+    pub fn settings(mut self, settings: &Settings) -> Result<Self, SettingsError> {
+        self.transports.extend(settings.transports()?);
+        self.limits = settings.limits().clone();
+        Ok(self)
     }
 
     /// Takes these bounds instead of the default ones.
@@ -75,6 +89,7 @@ impl<P: Protocol> ServerBuilder<P> {
         Ok(Server {
             event_loop,
             engine,
+            _stopped: handle.stopped_guard(),
             handle,
             endpoints,
         })
@@ -139,6 +154,15 @@ impl<P: Protocol> ServerBuilder<P> {
             });
         }
         Ok((listeners, endpoints))
+    }
+}
+
+impl<P> fmt::Debug for ServerBuilder<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerBuilder")
+            .field("transports", &self.transports)
+            .field("limits", &self.limits)
+            .finish()
     }
 }
 

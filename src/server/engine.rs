@@ -14,7 +14,7 @@
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use mio::event::Event;
 use mio::{Interest, Registry, Token};
@@ -25,11 +25,13 @@ use crate::close::CloseReason;
 use crate::counters::LiveServerCounters;
 use crate::envelope::{self, Failure, Head};
 use crate::event_loop::is_end;
+use crate::fork;
 use crate::hello::Hello;
 use crate::inbox::Inbox;
 use crate::limits::Limits;
-use crate::outbox::Lane;
+use crate::outbox::{Lane, Outbox};
 use crate::protocol::Protocol;
+use crate::server::TIMEOUT_MAX;
 use crate::server::control::{Command, Control};
 use crate::server::handler::Handler;
 use crate::server::listening::{Accepted, Listening};
@@ -54,6 +56,8 @@ struct Entry {
     short_recv_is_last: bool,
     /// The peer has said all: it is read to its end.
     ended: bool,
+    /// There are whole frames in the inbox: the peer had too much to read for them to be handled.
+    left_over: bool,
     /// It is in the list of those to visit.
     ready: bool,
     /// `Handler::connected` was called.
@@ -62,6 +66,13 @@ struct Entry {
     timer_at: Instant,
     /// The connection is over for us; the peer is still to read why.
     refused: Option<CloseReason>,
+}
+
+impl Entry {
+    /// Whether a read that gave less than there was room for has left nothing to read.
+    fn is_emptied_by_short_recv(&self) -> bool {
+        self.short_recv_is_last && !self.ended && !self.left_over
+    }
 }
 
 pub(crate) struct Engine<P: Protocol, H: Handler<P>> {
@@ -92,6 +103,18 @@ pub(crate) struct Engine<P: Protocol, H: Handler<P>> {
     stop_at: Option<Instant>,
     protocol: std::marker::PhantomData<fn() -> P>,
     wanted: Vec<usize>,
+    generation: u32,
+}
+
+impl<P: Protocol, H: Handler<P>> Drop for Engine<P, H> {
+    /// Peers and handles may outlive the loop: they must not keep the links of clients that nobody
+    /// listens to any more.
+    fn drop(&mut self) {
+        // In a forked child they are the parent's.
+        if self.generation == fork::generation() {
+            self.close_all(ambient::now());
+        }
+    }
 }
 
 impl<P: Protocol, H: Handler<P>> Engine<P, H> {
@@ -128,6 +151,7 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
             stop_at: None,
             protocol: std::marker::PhantomData,
             wanted: Vec::new(),
+            generation: fork::generation(),
         };
         for (index, listening) in engine.listeners.iter_mut().enumerate() {
             engine.registry.register(
@@ -137,6 +161,14 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
             )?;
         }
         Ok(engine)
+    }
+
+    pub(crate) fn handler(&self) -> &H {
+        &self.handler
+    }
+
+    pub(crate) fn handler_mut(&mut self) -> &mut H {
+        &mut self.handler
     }
 
     /// Takes note of an event. Those of others are ignored.
@@ -194,6 +226,17 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
         self.stop_at.is_some() && self.peer_count() == 0
     }
 
+    #[cfg(feature = "internals")]
+    pub(crate) fn holdings(&self) -> Holdings {
+        Holdings {
+            peers: self.peer_count(),
+            slots: self.entries.len(),
+            greeting: self.greeting_count,
+            timers: self.timers.len(),
+            partials_len: self.partials_len,
+        }
+    }
+
     fn peer_count(&self) -> usize {
         self.entries.len() - self.free.len()
     }
@@ -219,9 +262,13 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
             self.begin_stop(deadline, now);
         }
         if self.stop_at.is_some_and(|at| now >= at) {
-            for index in 0..self.entries.len() {
-                self.close(index, CloseReason::ClosedHere, now);
-            }
+            self.close_all(now);
+        }
+    }
+
+    fn close_all(&mut self, now: Instant) {
+        for index in 0..self.entries.len() {
+            self.close(index, CloseReason::ClosedHere, now);
         }
     }
 
@@ -278,9 +325,16 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
 
     fn admit(&mut self, mut link: Box<dyn Link>, listener: usize, now: Instant) {
         self.counters.accepted.one();
-        let peers_max = self.limits.peers_max;
-        if u32::try_from(self.peer_count()).is_ok_and(|count| count >= peers_max) {
-            let reason = CloseReason::Crowded { max: peers_max };
+        let reason = CloseReason::Crowded {
+            max: self.limits.peers_max,
+        };
+        if self.is_full() {
+            // Nobody who only waits keeps out someone who may have something to say.
+            if let Some(stranger) = self.oldest_stranger() {
+                self.close(stranger, reason.clone(), now);
+            }
+        }
+        if self.is_full() {
             self.turn_away(link, &reason, now);
             return;
         }
@@ -320,6 +374,7 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
             inbox: Inbox::default(),
             short_recv_is_last: self.listeners[listener].short_recv_is_last,
             ended: false,
+            left_over: false,
             ready: false,
             connected: false,
             timer_at,
@@ -355,22 +410,32 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
         }
     }
 
+    fn is_full(&self) -> bool {
+        let max = usize::try_from(self.limits.peers_max).unwrap_or(usize::MAX);
+        self.peer_count() >= max
+    }
+
     /// Closes the oldest of those that have not said hello, while there are too many.
     fn shed_strangers(&mut self, now: Instant) {
         let max = self.limits.handshakes_max;
-        while let Some(&(index, key)) = self.greeting.front() {
-            let stranger = self.entries[index]
-                .as_ref()
-                .is_some_and(|entry| entry.shared.key() == key && !entry.session.is_open());
-            let crowded = u32::try_from(self.greeting_count).is_ok_and(|count| count > max);
-            if stranger && !crowded {
+        while let Some(index) = self.oldest_stranger() {
+            if u32::try_from(self.greeting_count).is_ok_and(|count| count <= max) {
                 break;
             }
-            self.greeting.pop_front();
-            if stranger {
-                self.close(index, CloseReason::HandshakesCrowded { max }, now);
-            }
+            self.close(index, CloseReason::HandshakesCrowded { max }, now);
         }
+    }
+
+    /// Of those that have not said hello, the one that has waited longest.
+    fn oldest_stranger(&mut self) -> Option<usize> {
+        while let Some(&(index, key)) = self.greeting.front() {
+            let entry = self.entries[index].as_ref();
+            if entry.is_some_and(|entry| entry.shared.key() == key && !entry.session.is_open()) {
+                return Some(index);
+            }
+            self.greeting.pop_front();
+        }
+        None
     }
 
     // ---- one peer ----
@@ -381,9 +446,9 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
             return;
         };
         entry.ready = false;
+        let timer_at = entry.timer_at;
         let result = self.exchange(&mut entry, now);
         let again = matches!(result, Ok(More::Yes));
-        let timer_at = entry.timer_at;
         self.entries[index] = Some(entry);
         match result {
             Ok(_) => {
@@ -394,6 +459,26 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
             }
             Err(reason) => self.close(index, reason, now),
         }
+        while self.partials_len > self.limits.partial_len_max {
+            let max = self.limits.partial_len_max;
+            self.close(
+                self.oldest_partial(index),
+                CloseReason::PartialsFull { max },
+                now,
+            );
+        }
+    }
+
+    /// The peer that has kept its part of a frame back longest: those that only happen to be in the
+    /// middle of one must not pay for it. If there is none, `visited`, which has left the most over.
+    fn oldest_partial(&self, visited: usize) -> usize {
+        (0..self.entries.len())
+            .filter_map(|index| {
+                let since = self.entries[index].as_ref()?.session.partial_since()?;
+                Some((since, index))
+            })
+            .min()
+            .map_or(visited, |(_, index)| index)
     }
 
     fn exchange(&mut self, entry: &mut Entry, now: Instant) -> Result<More, CloseReason> {
@@ -404,12 +489,7 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
             self.take_back(&mut entry.inbox);
         }
         self.partials_len = self.partials_len - was_partial + entry.inbox.partial_len();
-        let more = received?;
-        if self.partials_len > self.limits.partial_len_max {
-            let max = self.limits.partial_len_max;
-            return Err(CloseReason::PartialsFull { max });
-        }
-        self.finish_visit(entry, more, now)
+        self.finish_visit(entry, received?, now)
     }
 
     fn lend_to(&mut self, entry: &mut Entry) {
@@ -432,41 +512,57 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
     fn receive(&mut self, entry: &mut Entry, now: Instant) -> Result<More, CloseReason> {
         let mut left = VISIT_LEN_MAX;
         loop {
-            let room = entry.inbox.room();
-            let room_len = room.len();
+            let mut room_len = 0;
             let read = {
                 let mut outgoing = entry.shared.outgoing();
                 if let Some(reason) = outgoing.doomed.take() {
-                    return Err(reason);
+                    return Err(entry.session.at_end(reason));
                 }
                 outgoing.corked = true;
-                outgoing.paused = outgoing.is_choked(self.limits.outbox_len_max);
+                outgoing.paused = outgoing.wire.is_choked();
                 if outgoing.paused {
+                    entry.session.excuse(now);
                     return Ok(More::No);
                 }
-                outgoing.wire.recv(room)
+                if entry.left_over {
+                    Ok(Read::Bytes(0))
+                } else {
+                    let room = entry.inbox.room();
+                    room_len = room.len();
+                    outgoing.wire.recv(room)
+                }
             };
             match read {
                 Ok(Read::Bytes(len)) => {
                     entry.inbox.filled(len);
                     left = left.saturating_sub(len);
-                    self.handle_frames(entry, now)?;
-                    entry.session.heard(entry.inbox.partial_len(), now);
+                    entry.left_over = self.handle_frames(entry, now)?;
+                    let partial_len = match entry.left_over {
+                        true => 0,
+                        false => entry.inbox.partial_len(),
+                    };
+                    entry.session.heard(partial_len, now);
                     if left == 0 {
                         return Ok(More::Yes);
                     }
-                    if len < room_len && entry.short_recv_is_last && !entry.ended {
+                    if len < room_len && entry.is_emptied_by_short_recv() {
                         return Ok(More::No);
                     }
                 }
                 Ok(Read::Blocked) => return Ok(More::No),
-                Ok(Read::End) => return Err(entry.session.at_link_end()),
-                Err(error) => return Err(CloseReason::LinkFailed(Arc::new(error))),
+                Ok(Read::End) => return Err(entry.session.at_end(CloseReason::PeerGone)),
+                Err(error) => {
+                    let reason = CloseReason::LinkFailed(Arc::new(error));
+                    return Err(entry.session.at_end(reason));
+                }
             }
         }
     }
 
-    fn handle_frames(&mut self, entry: &mut Entry, now: Instant) -> Result<(), CloseReason> {
+    /// Handles the whole frames in the inbox. True if some are left, because the peer has to read
+    /// first what the others have led to: answers are bounded by the outbox, not by the requests
+    /// that fit into one read.
+    fn handle_frames(&mut self, entry: &mut Entry, now: Instant) -> Result<bool, CloseReason> {
         let Entry {
             shared,
             session,
@@ -490,6 +586,9 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
                             self.handler.request(&peer, request, responder);
                         })?;
                     }
+                    if shared.outgoing().wire.is_choked() {
+                        return Ok(true);
+                    }
                 }
                 Incoming::Cancel { id } => {
                     if shared.outgoing().calls.remove(&id) {
@@ -498,9 +597,13 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
                 }
                 Incoming::Sync { id } => {
                     let ack = session.acknowledgement(id);
-                    let appended = shared.outgoing().wire.append(Lane::Bulk, ack, &());
+                    let mut outgoing = shared.outgoing();
+                    let appended = outgoing.wire.append(Lane::Bulk, ack, &());
                     let max = self.limits.outbox_len_max;
                     appended.map_err(|_| CloseReason::OutboxFull { max })?;
+                    if outgoing.wire.is_choked() {
+                        return Ok(true);
+                    }
                 }
                 Incoming::Opened => {
                     self.open(shared, session);
@@ -516,7 +619,7 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
                 | Incoming::Draining => {}
             }
         }
-        Ok(())
+        Ok(false)
     }
 
     /// The client is greeted back, and known to other threads from now on.
@@ -546,8 +649,7 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
         deadline: Instant,
     ) -> Result<Option<Responder<P>>, CloseReason> {
         let mut outgoing = shared.outgoing();
-        let count = u32::try_from(outgoing.calls.len()).unwrap_or(u32::MAX);
-        if count >= self.limits.calls_max {
+        if outgoing.calls_at_work >= self.limits.calls_max {
             let head = Head::Failed {
                 id,
                 failure: Failure::TooManyCalls,
@@ -561,6 +663,7 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
         if !outgoing.calls.insert(id) {
             return Err(CloseReason::Malformed("the number of an open call again"));
         }
+        outgoing.calls_at_work += 1;
         self.counters.requests.one();
         Ok(Some(Responder::new(Arc::clone(shared), id, deadline)))
     }
@@ -575,22 +678,26 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
         let mut outgoing = entry.shared.outgoing();
         outgoing.corked = false;
         if let Some(reason) = outgoing.doomed.take() {
-            return Err(reason);
+            return Err(entry.session.at_end(reason));
         }
-        if outgoing.ending && outgoing.calls.is_empty() && !entry.session.said_goodbye() {
+        if outgoing.ending && outgoing.calls.is_empty() && !outgoing.said_goodbye {
+            outgoing.said_goodbye = true;
             entry.session.say_goodbye(&mut outgoing.wire.outbox, now);
         }
         // Twice: what was written may let the farewell follow.
         for _ in 0..2 {
             entry.session.answer(&mut outgoing.wire.outbox);
             let flushed = outgoing.wire.flush(now);
-            flushed.map_err(|error| CloseReason::LinkFailed(Arc::new(error)))?;
+            if let Err(error) = flushed {
+                let reason = CloseReason::LinkFailed(Arc::new(error));
+                return Err(entry.session.at_end(reason));
+            }
         }
         if entry.session.is_over(&mut outgoing.wire.outbox) {
             return Err(CloseReason::Finished);
         }
         // Choked and now relieved: what came meanwhile has had its edge already.
-        let relieved = outgoing.paused && !outgoing.is_choked(self.limits.outbox_len_max);
+        let relieved = outgoing.paused && !outgoing.wire.is_choked();
         entry.timer_at = entry
             .timer_at
             .min(entry.session.deadline(&outgoing.wire.writing));
@@ -608,20 +715,26 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
     }
 
     fn handle_timer(&mut self, index: usize, now: Instant) {
-        let Some(Some(entry)) = self.entries.get_mut(index) else {
+        let due = |entry: &Option<Entry>| entry.as_ref().is_some_and(|entry| entry.timer_at <= now);
+        if !self.entries.get(index).is_some_and(due) {
+            return;
+        }
+        // What has come but was not yet read counts as a sign of life. Whoever is ready has been
+        // visited in this turn, and has more: that must not put the other limits off.
+        if self.entries[index]
+            .as_ref()
+            .is_some_and(|entry| !entry.ready)
+        {
+            self.visit(index, now);
+        }
+        let Some(entry) = &mut self.entries[index] else {
             return;
         };
-        if entry.timer_at > now {
-            return;
-        }
-        // What has come but was not yet read counts as a sign of life.
-        if entry.ready {
-            entry.timer_at = now + VISIT_DELAY_MAX;
-            self.timers.push(entry.timer_at, index);
-            return;
-        }
         let shared = Arc::clone(&entry.shared);
         let mut outgoing = shared.outgoing();
+        if outgoing.paused {
+            entry.session.excuse(now);
+        }
         let writing = outgoing.wire.writing;
         let wire = &mut outgoing.wire;
         let timeout = entry
@@ -653,6 +766,7 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
             return;
         }
         let link = outgoing.wire.detach();
+        count_unsent(&mut outgoing.wire.outbox, &self.counters);
         outgoing.calls.clear();
         outgoing.corked = false;
         let reason = entry.refused.take().unwrap_or(reason);
@@ -671,6 +785,9 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
             self.greeting_count -= 1;
         }
         self.counters.closed.count(&reason);
+        if self.stop_at.is_some() && entry.connected && !matches!(reason, CloseReason::Finished) {
+            self.control.unfinished.one();
+        }
         self.control.remove_peer(entry.shared.key());
         // A descriptor is free again.
         for listening in &mut self.listeners {
@@ -684,6 +801,22 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
     }
 }
 
+/// What a server holds: for tests that nothing stays behind.
+#[cfg(feature = "internals")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Holdings {
+    /// Connections, greeted or not.
+    pub peers: usize,
+    /// Places for connections, free ones included.
+    pub slots: usize,
+    /// Connections that have not said hello.
+    pub greeting: usize,
+    /// Entries among the timers.
+    pub timers: usize,
+    /// The bytes of half-received frames.
+    pub partials_len: usize,
+}
+
 /// Whether a visit left something to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum More {
@@ -691,18 +824,23 @@ enum More {
     No,
 }
 
-/// The time that a peer which waits for its visit is granted before its timer is looked at again.
-const VISIT_DELAY_MAX: Duration = Duration::from_millis(1);
-
-/// The longest that a call's deadline is taken to lie ahead.
-const TIMEOUT_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
-
 /// Runs the application's code. The handler is the application's own to keep whole.
 fn guard(counters: &LiveServerCounters, code: impl FnOnce()) -> Result<(), CloseReason> {
     catch_unwind(AssertUnwindSafe(code)).map_err(|_| {
         counters.handler_panics.one();
         CloseReason::HandlerPanicked
     })
+}
+
+/// Empties the outbox of a peer that is gone. What a push says is lost with it, but not silently; a
+/// call that has no reply ends with an error at the client.
+fn count_unsent(outbox: &mut Outbox, counters: &LiveServerCounters) {
+    outbox.reset(|payload| {
+        if let Ok((Head::Push, _)) = envelope::decode_head(payload) {
+            counters.pushes_unsent.one();
+        }
+        false
+    });
 }
 
 fn deregister(registry: &Registry, source: &mut impl mio::event::Source) {

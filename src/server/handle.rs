@@ -11,16 +11,19 @@ use std::time::Duration;
 use crate::ambient;
 use crate::counters::ServerCounters;
 use crate::endpoint::Endpoint;
+use crate::fork;
 use crate::outbox::Lane;
 use crate::protocol::Protocol;
 use crate::server::control::{Command, Control};
-use crate::server::{DROP_TIMEOUT, Peer, PeerKey, PushError};
+use crate::server::{DROP_TIMEOUT, Peer, PeerKey, PushError, TIMEOUT_MAX};
 use crate::sync::lock;
 
 /// A server, as any thread can talk to it: cheap to clone.
 pub struct ServerHandle<P> {
     control: Arc<Control>,
     stopped: Arc<Stopped>,
+    /// Of the process that the server runs in.
+    generation: u32,
     protocol: PhantomData<fn() -> P>,
 }
 
@@ -35,6 +38,7 @@ impl<P> Clone for ServerHandle<P> {
         Self {
             control: Arc::clone(&self.control),
             stopped: Arc::clone(&self.stopped),
+            generation: self.generation,
             protocol: PhantomData,
         }
     }
@@ -51,6 +55,7 @@ impl<P: Protocol> ServerHandle<P> {
         Self {
             control,
             stopped: Arc::default(),
+            generation: fork::generation(),
             protocol: PhantomData,
         }
     }
@@ -100,12 +105,17 @@ impl<P: Protocol> ServerHandle<P> {
     /// clients to finish, answers their open calls, and closes whoever is left after `timeout`.
     ///
     /// Waits until that is done. True if every client could finish: then nothing that a client
-    /// had handed over was lost.
+    /// had handed over was lost. In a forked child, which has a copy of the value but no server, it
+    /// does nothing and is false.
+    ///
+    /// It waits for the server's loop. So a [`Handler`](crate::Handler) must not call it, nor the
+    /// thread that drives an [`EmbeddedServer`](crate::EmbeddedServer): for those there is
+    /// [`begin_shutdown`](ServerHandle::begin_shutdown).
     pub fn shutdown(&self, timeout: Duration) -> bool {
-        let deadline = ambient::now() + timeout;
-        let cut = || self.counters().closed.for_reason("closed_here");
-        let cut_before = cut();
-        self.control.order(Command::Stop { deadline });
+        if self.generation != fork::generation() {
+            return false;
+        }
+        self.begin_shutdown(timeout);
         let mut done = lock(&self.stopped.done);
         while !*done {
             done = self
@@ -114,19 +124,31 @@ impl<P: Protocol> ServerHandle<P> {
                 .wait(done)
                 .unwrap_or_else(std::sync::PoisonError::into_inner);
         }
-        cut() == cut_before
+        self.control.unfinished.read() == 0
     }
 
-    /// What tells those who wait in [`shutdown`](ServerHandle::shutdown), also after a panic.
-    pub(crate) fn stopped_guard(&self) -> impl Drop + use<P> {
-        struct Guard(Arc<Stopped>);
-        impl Drop for Guard {
-            fn drop(&mut self) {
-                *lock(&self.0.done) = true;
-                self.0.changed.notify_all();
-            }
+    /// What [`shutdown`](ServerHandle::shutdown) does, without waiting for it.
+    pub fn begin_shutdown(&self, timeout: Duration) {
+        if self.generation != fork::generation() {
+            return;
         }
-        Guard(Arc::clone(&self.stopped))
+        let deadline = ambient::now() + timeout.min(TIMEOUT_MAX);
+        self.control.order(Command::Stop { deadline });
+    }
+
+    pub(crate) fn stopped_guard(&self) -> StoppedGuard {
+        StoppedGuard(Arc::clone(&self.stopped))
+    }
+}
+
+/// When it goes, it tells those who wait in [`shutdown`](ServerHandle::shutdown): also when the
+/// server has never run, or after a panic.
+pub(crate) struct StoppedGuard(Arc<Stopped>);
+
+impl Drop for StoppedGuard {
+    fn drop(&mut self) {
+        *lock(&self.0.done) = true;
+        self.0.changed.notify_all();
     }
 }
 
@@ -184,6 +206,10 @@ impl<P: Protocol> Deref for ServerThread<P> {
 
 impl<P: Protocol> Drop for ServerThread<P> {
     fn drop(&mut self) {
+        if self.handle.generation != fork::generation() {
+            // The thread is the parent's: there is nothing to wait for.
+            return;
+        }
         self.handle.shutdown(DROP_TIMEOUT);
         if let Some(thread) = self.thread.take() {
             match thread.join() {

@@ -21,6 +21,7 @@ mod listening;
 mod peer;
 mod responder;
 
+use std::fmt;
 use std::io;
 use std::thread;
 use std::time::Duration;
@@ -32,23 +33,68 @@ use crate::protocol::Protocol;
 
 pub use builder::{BindError, ServerBuilder};
 pub use embedded::EmbeddedServer;
+#[cfg(feature = "internals")]
+pub use engine::Holdings;
 pub use handle::{Broadcast, ServerHandle, ServerThread};
 pub use handler::Handler;
 pub use peer::{Peer, PeerKey, PushError, ReplyError};
 pub use responder::Responder;
 
 use engine::Engine;
+use handle::StoppedGuard;
 
 /// A server that is bound and not yet running.
 ///
 /// From [`Server::builder`]. It listens from the moment it is bound: clients that come before it
 /// runs wait. Dropping it gives its names back.
+///
+/// ```
+/// # use serde::{Deserialize, Serialize};
+/// # use wayside::{Client, Handler, Never, Peer, Protocol, Responder, Server, Transport};
+/// # struct Shouting;
+/// # impl Protocol for Shouting {
+/// #     const NAME: &'static str = "shouting";
+/// #     const VERSION: u32 = 1;
+/// #     type Event = String;
+/// #     type Request = String;
+/// #     type Reply = String;
+/// #     type Push = String;
+/// # }
+/// # struct Shouter;
+/// # impl Handler<Shouting> for Shouter {
+/// #     fn event(&mut self, _: &Peer<Shouting>, _: String) {}
+/// #     fn request(&mut self, _: &Peer<Shouting>, text: String, responder: Responder<Shouting>) {
+/// #         responder.reply(&text.to_uppercase()).ok();
+/// #     }
+/// # }
+/// # use std::time::Duration;
+/// # #[cfg(feature = "tcp")] {
+/// # let folder = tempfile::tempdir()?;
+/// # let tcp = wayside::backend::Tcp::new(folder.path().join("key"));
+/// # let place = Transport::new(tcp, "127.0.0.1:0");
+/// let server = Server::builder().listen(place.clone()).bind(Shouter)?;
+/// let place = place.at(server.endpoints()[0].address());
+/// let server = server.spawn()?;
+///
+/// let client = Client::<Shouting>::builder().transport(place);
+/// let client = client.connect(Duration::from_secs(5))?;
+/// server.broadcast(&"dinner".to_owned());
+/// assert_eq!(client.next_push(Duration::from_secs(5)).as_deref(), Some("dinner"));
+///
+/// client.close(Duration::from_secs(5))?;
+/// assert!(server.shutdown(Duration::from_secs(5)), "a client was cut off");
+/// assert_eq!(server.counters().pushes, 1);
+/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[must_use = "a server that does not run answers nobody"]
 pub struct Server<P: Protocol, H: Handler<P> = Unset> {
     event_loop: EventLoop,
     engine: Engine<P, H>,
     handle: ServerHandle<P>,
     endpoints: Vec<Endpoint>,
+    /// The last to go: tells those who wait for the end.
+    _stopped: StoppedGuard,
 }
 
 impl<P: Protocol> Server<P, Unset> {
@@ -90,7 +136,6 @@ impl<P: Protocol, H: Handler<P>> Server<P, H> {
     /// # Errors
     /// The system's poll failed. That is a bug or the end of the system's memory.
     pub fn run(mut self) -> io::Result<()> {
-        let stopped = self.handle.stopped_guard();
         while !self.engine.is_stopped() {
             let deadline = self.engine.deadline(ambient::now());
             let engine = &mut self.engine;
@@ -98,8 +143,6 @@ impl<P: Protocol, H: Handler<P>> Server<P, H> {
                 .wait(deadline, |event| engine.handle_event(event))?;
             engine.turn(ambient::now());
         }
-        drop(self.engine);
-        drop(stopped);
         Ok(())
     }
 
@@ -118,6 +161,17 @@ impl<P: Protocol, H: Handler<P>> Server<P, H> {
         Ok(ServerThread::new(handle, endpoints, thread))
     }
 }
+
+impl<P: Protocol, H: Handler<P>> fmt::Debug for Server<P, H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server")
+            .field("endpoints", &self.endpoints)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The longest that a deadline is taken to lie ahead.
+const TIMEOUT_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// How long a dropped [`ServerThread`] lets its peers finish.
 const DROP_TIMEOUT: Duration = Duration::from_secs(1);

@@ -59,23 +59,21 @@ pub(crate) struct Outgoing {
     pub(crate) wire: Wire,
     /// The calls that the peer waits for.
     pub(crate) calls: HashSet<u64>,
+    /// The calls that the application has not let go of, also those that were withdrawn: what
+    /// counts against the limit is the work that a peer causes.
+    pub(crate) calls_at_work: u32,
     /// The loop is about to write anyway: others only append.
     pub(crate) corked: bool,
     /// The loop does not read from the peer until it has read what it was sent.
     pub(crate) paused: bool,
     /// The loop wants to hear when the last call was answered.
     pub(crate) ending: bool,
+    /// The goodbye is in the outbox: nothing may follow it.
+    pub(crate) said_goodbye: bool,
     /// The loop is asked to close the peer, or a write has failed.
     pub(crate) doomed: Option<CloseReason>,
     /// Set once the loop has let go of the peer.
     pub(crate) ended: Option<CloseReason>,
-}
-
-impl Outgoing {
-    /// Whether the peer has so much to read that it is not listened to for now.
-    pub(crate) fn is_choked(&self, len_max: usize) -> bool {
-        self.wire.outbox.queued_len() >= len_max / 2
-    }
 }
 
 impl<P> Clone for Peer<P> {
@@ -168,9 +166,11 @@ impl PeerShared {
             outgoing: Mutex::new(Outgoing {
                 wire,
                 calls: HashSet::new(),
+                calls_at_work: 0,
                 corked: false,
                 paused: false,
                 ending: false,
+                said_goodbye: false,
                 doomed: None,
                 ended: None,
             }),
@@ -214,60 +214,54 @@ impl PeerShared {
         }
     }
 
-    /// Ends the call with a reply or a failure. False if nobody waits for it any more.
+    /// Ends the call with a reply or a failure. Called once by each responder.
     pub(crate) fn answer<T: Serialize>(
         &self,
         id: u64,
         answer: Result<&T, Failure>,
     ) -> Result<(), ReplyError> {
         let mut outgoing = self.outgoing();
-        if let Some(reason) = outgoing.gone() {
+        let unwanted = match outgoing.gone() {
+            Some(reason) => Some(ReplyError::Gone(reason)),
+            None if outgoing.calls.contains(&id) => None,
+            None => Some(ReplyError::Cancelled),
+        };
+        if let Some(error) = unwanted {
+            outgoing.calls_at_work -= 1;
             self.counters.replies_unwanted.one();
-            return Err(ReplyError::Gone(reason));
-        }
-        if !outgoing.calls.remove(&id) {
-            self.counters.replies_unwanted.one();
-            return Err(ReplyError::Cancelled);
+            return Err(error);
         }
         let wire = &mut outgoing.wire;
-        let (appended, count) = match answer {
+        let counters = &self.counters;
+        let failed =
+            |wire: &mut Wire, failure| wire.append(Lane::Bulk, Head::Failed { id, failure }, &());
+        let (mut appended, mut count) = match answer {
             Ok(reply) => (
                 wire.append(Lane::Bulk, Head::Reply { id }, reply),
-                &self.counters.replies,
+                &counters.replies,
             ),
-            Err(failure) => (
-                wire.append(Lane::Bulk, Head::Failed { id, failure }, &()),
-                &self.counters.failed,
-            ),
+            Err(failure) => (failed(wire, failure), &counters.failed),
         };
-        let result = match appended {
-            Ok(()) => {
-                count.one();
-                Ok(())
-            }
-            Err(Refusal::Full { max, .. }) => {
-                // A call must end one way or the other: with no room to say how, the connection
-                // goes, and the client knows that the call may have run.
-                let reason = CloseReason::OutboxFull { max };
-                outgoing.doomed.get_or_insert(reason.clone());
-                self.attention.call(self.index);
-                return Err(ReplyError::Gone(reason));
-            }
-            Err(Refusal::Encode(error)) => {
-                let head = Head::Failed {
-                    id,
-                    failure: Failure::ReplyUnencodable,
-                };
-                // Without room for even that, the stall timeout closes the peer.
-                if wire.append(Lane::Bulk, head, &()).is_ok() {
-                    self.counters.failed.one();
-                }
-                Err(match error {
-                    EncodeError::TooLong { max } => ReplyError::TooLong { max },
-                    EncodeError::Refused(error) => ReplyError::Unencodable(error.to_string()),
-                })
-            }
-        };
+        let mut result = Ok(());
+        if let Err(Refusal::Encode(error)) = appended {
+            result = Err(match error {
+                EncodeError::TooLong { max } => ReplyError::TooLong { max },
+                EncodeError::Refused(error) => ReplyError::Unencodable(error.to_string()),
+            });
+            (appended, count) = (failed(wire, Failure::ReplyUnencodable), &counters.failed);
+        }
+        // Not sooner: if encoding has panicked, the responder is dropped and answers once more.
+        outgoing.calls_at_work -= 1;
+        outgoing.calls.remove(&id);
+        if let Err(Refusal::Full { max, .. }) = appended {
+            // A call must end one way or the other: with no room to say how, the connection
+            // goes, and the client knows that the call may have run.
+            let reason = CloseReason::OutboxFull { max };
+            outgoing.doomed.get_or_insert(reason.clone());
+            self.attention.call(self.index);
+            return Err(ReplyError::Gone(reason));
+        }
+        count.one();
         if outgoing.ending && outgoing.calls.is_empty() {
             self.attention.call(self.index);
         }
@@ -291,7 +285,10 @@ impl PeerShared {
 
     /// Something was appended: writes it at once, unless the loop is about to.
     fn written(&self, mut outgoing: std::sync::MutexGuard<'_, Outgoing>) {
-        if outgoing.corked || outgoing.wire.writing.blocked_since.is_some() {
+        let wire = &outgoing.wire;
+        // A handler that says much in one visit must not fill the outbox of a peer that reads.
+        let waits = outgoing.corked && !wire.is_choked();
+        if waits || wire.writing.blocked_since.is_some() {
             return;
         }
         let flushed = outgoing.wire.flush(ambient::now());
@@ -311,8 +308,10 @@ impl PeerShared {
 }
 
 impl Outgoing {
+    /// Why nothing can be sent any more.
     fn gone(&self) -> Option<CloseReason> {
-        self.ended.as_ref().or(self.doomed.as_ref()).cloned()
+        let reason = self.ended.as_ref().or(self.doomed.as_ref()).cloned();
+        reason.or_else(|| self.said_goodbye.then_some(CloseReason::Finished))
     }
 }
 

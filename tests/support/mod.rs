@@ -1,16 +1,28 @@
 //! What tests share: a small protocol, a handler that records, every transport there is, and a
 //! watchdog. No test above the backends knows which transport it runs on.
 #![allow(dead_code, reason = "each test binary uses its own part of this")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "this is test code: it fails by panicking, and says on which transport"
+)]
+
+pub mod raw;
+pub mod role;
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex};
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, mpsc};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 use wayside::{
-    Client, ClientBuilder, CloseReason, Handler, Limits, Peer, Protocol, Responder, Server,
-    ServerThread, Transport,
+    Client, ClientBuilder, CloseReason, Handler, Limits, Peer, Protocol, Responder, SendError,
+    Server, ServerThread, Transport,
 };
 
 /// Long enough for the slowest machine; only a test that fails takes so long.
@@ -43,6 +55,8 @@ pub enum Ask {
     Long(u32),
     /// Keep the responder: the test answers with [`Recorder::held`].
     Hold,
+    /// Keep the server's loop from going on: until the test calls [`Recorder::unblock`].
+    Block,
     /// Drop the responder.
     LetGo,
     /// Panic.
@@ -70,6 +84,7 @@ pub struct Recorder {
 struct Recorded {
     happened: VecDeque<Happened>,
     held: VecDeque<Responder<Chat>>,
+    unblocked: u32,
 }
 
 impl Recorder {
@@ -102,6 +117,45 @@ impl Recorder {
             Happened::Event(_, note) => Some(note.clone()),
             _ => None,
         })
+    }
+
+    /// Waits until the handler is in an [`Ask::Block`].
+    pub fn blocked(&self) {
+        self.wait_for(|happened| matches!(happened, Happened::Asked(_, Ask::Block)).then_some(()));
+    }
+
+    /// Ends one [`Ask::Block`].
+    pub fn unblock(&self) {
+        let (recorded, changed) = &*self.inner;
+        recorded.lock().unwrap().unblocked += 1;
+        changed.notify_all();
+    }
+
+    /// Everything that has happened and was not yet taken out.
+    pub fn take_all(&self) -> Vec<Happened> {
+        self.inner.0.lock().unwrap().happened.drain(..).collect()
+    }
+
+    /// The events that have happened and were not yet taken out.
+    pub fn take_events(&self) -> Vec<Note> {
+        let happened = self.take_all().into_iter();
+        let events = happened.filter_map(|happened| match happened {
+            Happened::Event(_, note) => Some(note),
+            _ => None,
+        });
+        events.collect()
+    }
+
+    fn wait_unblocked(&self) {
+        let (recorded, changed) = &*self.inner;
+        let deadline = Instant::now() + PATIENCE;
+        let mut recorded = recorded.lock().unwrap();
+        while recorded.unblocked == 0 {
+            let left = deadline.saturating_duration_since(Instant::now());
+            assert!(left > Duration::ZERO, "the test did not unblock in time");
+            recorded = changed.wait_timeout(recorded, left).unwrap().0;
+        }
+        recorded.unblocked -= 1;
     }
 
     pub fn disconnected(&self) -> CloseReason {
@@ -153,6 +207,10 @@ impl Handler<Chat> for Recorder {
                 recorded.lock().unwrap().held.push_back(responder);
                 changed.notify_all();
             }
+            Ask::Block => {
+                self.wait_unblocked();
+                drop(responder.reply(&String::new()));
+            }
             Ask::LetGo => drop(responder),
             Ask::Panic => panic!("as the test asked"),
             Ask::PushMe(texts) => {
@@ -187,9 +245,31 @@ pub struct Place {
 
 /// Runs a test once for every transport that works here.
 pub fn on_every_transport(test: impl Fn(&Place)) {
+    let _watchdog = Watchdog::new();
     for place in places() {
         eprintln!("on {}", place.transport);
         test(&place);
+    }
+}
+
+/// While it lives, ends the process when a test hangs inside a call, where no panic can reach it.
+pub struct Watchdog {
+    /// Dropped with it, which the thread sees.
+    _alive: mpsc::Sender<()>,
+}
+
+impl Watchdog {
+    #[must_use]
+    pub fn new() -> Self {
+        let (alive, lost) = mpsc::channel();
+        let name = thread::current().name().unwrap_or("a test").to_owned();
+        thread::spawn(move || {
+            if lost.recv_timeout(3 * PATIENCE) == Err(mpsc::RecvTimeoutError::Timeout) {
+                eprintln!("{name}: not finished in time: a call blocks, it seems");
+                std::process::abort();
+            }
+        });
+        Self { _alive: alive }
     }
 }
 
@@ -222,19 +302,26 @@ impl Place {
     /// A server here with a recording handler.
     pub fn serve(&self, limits: Limits) -> Serving {
         let recorder = Recorder::default();
-        let server = Server::<Chat>::builder()
-            .listen(self.transport.clone())
-            .limits(limits)
-            .bind(recorder.clone())
-            .unwrap()
-            .spawn()
-            .unwrap();
-        let transport = self.transport.at(server.endpoints()[0].address());
+        let (server, transport) = self.serve_with(limits, recorder.clone());
         Serving {
             server,
             recorder,
             transport,
         }
+    }
+
+    /// A server here, and where clients reach it.
+    pub fn serve_with<P: Protocol>(
+        &self,
+        limits: Limits,
+        handler: impl Handler<P>,
+    ) -> (ServerThread<P>, Transport) {
+        let builder = Server::builder()
+            .listen(self.transport.clone())
+            .limits(limits);
+        let server = builder.bind(handler).unwrap().spawn().unwrap();
+        let transport = self.transport.at(server.endpoints()[0].address());
+        (server, transport)
     }
 }
 
@@ -256,6 +343,118 @@ impl Serving {
     }
 }
 
+/// Binds again where an earlier server was. The system may need a moment to give the address back.
+pub fn serve_again(transport: &Transport, limits: &Limits, recorder: &Recorder) -> Serving {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let builder = Server::builder()
+            .listen(transport.clone())
+            .limits(limits.clone());
+        match builder.bind(recorder.clone()) {
+            Ok(server) => {
+                return Serving {
+                    server: server.spawn().unwrap(),
+                    recorder: recorder.clone(),
+                    transport: transport.clone(),
+                };
+            }
+            Err(error) => assert!(Instant::now() < deadline, "{error}"),
+        }
+        thread::yield_now();
+    }
+}
+
+/// Sends, as often as it takes while the outbox is full.
+pub fn send_surely(client: &Client<Chat>, note: &Note) {
+    let deadline = Instant::now() + PATIENCE;
+    while let Err(error) = client.send(note) {
+        assert!(matches!(error, SendError::Full { .. }), "{error}");
+        assert!(Instant::now() < deadline, "the outbox stays full");
+        thread::yield_now();
+    }
+}
+
+/// An event of so many bytes or a few more.
+pub fn long_note(number: u64, len: usize) -> Note {
+    Note {
+        number,
+        text: "x".repeat(len),
+    }
+}
+
+/// Polls a future on this thread until it is ready: all that a runtime has to do for one.
+pub fn block_on<F: Future>(future: F) -> F::Output {
+    struct Unpark(Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let mut context = Context::from_waker(&waker);
+    let mut future = pin!(future);
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
+            return output;
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        assert!(left > Duration::ZERO, "the future was not ready in time");
+        thread::park_timeout(left);
+    }
+}
+
+/// All of them at once, on one thread. Each wake-up polls all that are left.
+pub async fn join_all<F: Future + Unpin>(futures: impl IntoIterator<Item = F>) -> Vec<F::Output> {
+    let mut futures: Vec<F> = futures.into_iter().collect();
+    let mut outputs: Vec<Option<F::Output>> = futures.iter().map(|_| None).collect();
+    std::future::poll_fn(|context| {
+        for (future, output) in futures.iter_mut().zip(&mut outputs) {
+            if output.is_none() {
+                if let Poll::Ready(ready) = Pin::new(future).poll(context) {
+                    *output = Some(ready);
+                }
+            }
+        }
+        if outputs.iter().all(Option::is_some) {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    })
+    .await;
+    outputs.into_iter().map(Option::unwrap).collect()
+}
+
+/// Tells threads to stop when it is dropped: also when the test that waits for them has failed.
+#[derive(Default)]
+pub struct Stop(AtomicBool);
+
+impl Stop {
+    pub fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Sets it at the end of its life.
+    pub fn on_drop(&self) -> impl Drop + use<'_> {
+        struct Setter<'a>(&'a Stop);
+        impl Drop for Setter<'_> {
+            fn drop(&mut self) {
+                self.0.0.store(true, Ordering::Relaxed);
+            }
+        }
+        Setter(self)
+    }
+}
+
+/// A number that looks random and follows from the one before: for orders that a test repeats.
+pub fn scramble(number: u64) -> u64 {
+    let mut mixed = number.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    mixed ^ (mixed >> 31)
+}
+
 pub fn echo(client: &Client<Chat>, text: &str) -> String {
     client.call(&Ask::Echo(text.to_owned()), PATIENCE).unwrap()
 }
@@ -272,7 +471,7 @@ pub fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !is_so() {
         assert!(Instant::now() < deadline, "not in time: {what}");
-        std::thread::yield_now();
+        thread::yield_now();
     }
 }
 

@@ -47,7 +47,6 @@ pub(super) fn check_private(path: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::super::runtime_directory_with;
-    use super::*;
 
     #[test]
     fn a_missing_directory_is_created_below_the_profile() {

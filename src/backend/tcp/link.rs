@@ -21,15 +21,13 @@ use mio::{Interest, Registry, Token};
 use super::Link;
 use super::handshake::{Handshake, NONCE_LEN, Refusal};
 use super::key::Key;
-use crate::fork::Guard;
+use crate::fork::Guarded;
 use crate::identity::PeerId;
 
 /// One end.
 #[derive(Debug)]
 pub(super) struct TcpLink {
-    // Dropped before the stream that it guards.
-    guard: Guard,
-    stream: TcpStream,
+    stream: Guarded<TcpStream>,
     state: State,
 }
 
@@ -51,20 +49,18 @@ impl TcpLink {
     /// Starts to connect.
     pub(super) fn connect(address: SocketAddr, key: Arc<Key>) -> io::Result<Self> {
         let nonce = nonce()?;
-        let stream = TcpStream::connect(address)?;
+        let (stream, ()) = Guarded::open(|| Ok((TcpStream::connect(address)?, ())))?;
         Ok(Self {
-            guard: Guard::new(&stream)?,
             stream,
             state: State::Connecting { key, nonce },
         })
     }
 
     /// Takes over an accepted stream.
-    pub(super) fn accepted(stream: TcpStream, key: Arc<Key>) -> io::Result<Self> {
+    pub(super) fn accepted(stream: Guarded<TcpStream>, key: Arc<Key>) -> io::Result<Self> {
         let nonce = nonce()?;
         let (local, _) = settle(&stream)?;
         Ok(Self {
-            guard: Guard::new(&stream)?,
             stream,
             state: State::Proving(Box::new(Handshake::server(key, local, nonce))),
         })
@@ -72,7 +68,7 @@ impl TcpLink {
 
     /// Takes the connect and the handshake as far as they go. `Ok` means open.
     fn advance(&mut self) -> io::Result<()> {
-        self.guard.check()?;
+        self.stream.check()?;
         if matches!(self.state, State::Open) {
             return Ok(());
         }
@@ -94,7 +90,14 @@ impl TcpLink {
         }
         match &mut self.state {
             State::Proving(handshake) => {
-                exchange(&mut self.stream, handshake)?;
+                let result = exchange(&mut self.stream, handshake);
+                result.map_err(|error| match error.kind() {
+                    // How a side that refuses the other may look from there.
+                    io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
+                        left(handshake.key())
+                    }
+                    _ => error,
+                })?;
                 self.state = State::Open;
                 Ok(())
             }
@@ -243,5 +246,24 @@ impl Source for TcpLink {
 
     fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
         self.stream.deregister(registry)
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
+
+    use super::*;
+
+    #[test]
+    fn a_connection_that_met_itself_is_refused() {
+        let socket = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+        bind(&socket, &SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        let stream = std::net::TcpStream::from(socket);
+        connect(&stream, &stream.local_addr().unwrap()).unwrap();
+        stream.set_nonblocking(true).unwrap();
+        let error = connected(&TcpStream::from_std(stream)).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+        assert!(error.to_string().contains("met itself"), "{error}");
     }
 }

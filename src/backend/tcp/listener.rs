@@ -9,14 +9,12 @@ use mio::{Interest, Registry, Token};
 
 use super::key::Key;
 use super::{Link, Listener, TcpLink};
-use crate::fork::Guard;
+use crate::fork::Guarded;
 
 /// Accepts anybody; the link then wants proof.
 #[derive(Debug)]
 pub(super) struct TcpListener {
-    // Dropped before the listener that it guards.
-    _guard: Guard,
-    listener: mio::net::TcpListener,
+    listener: Guarded<mio::net::TcpListener>,
     /// What the system made of the address that was asked for.
     address: SocketAddr,
     key: Arc<Key>,
@@ -24,11 +22,22 @@ pub(super) struct TcpListener {
 
 impl TcpListener {
     pub(super) fn bind(address: SocketAddr, key: Arc<Key>) -> io::Result<Self> {
-        let listener = mio::net::TcpListener::bind(address).map_err(|error| {
-            io::Error::new(error.kind(), format!("can't listen at {address}: {error}"))
+        let (listener, ()) = Guarded::open(|| {
+            mio::net::TcpListener::bind(address)
+                .map(|listener| (listener, ()))
+                .map_err(|error| {
+                    let remedy = match error.kind() {
+                        io::ErrorKind::AddrInUse => {
+                            ": end whoever listens there, or use another port"
+                        }
+                        io::ErrorKind::PermissionDenied => ": use a port from 1024 up",
+                        _ => "",
+                    };
+                    let text = format!("can't listen at {address}: {error}{remedy}");
+                    io::Error::new(error.kind(), text)
+                })
         })?;
         Ok(Self {
-            _guard: Guard::new(&listener)?,
             address: listener.local_addr()?,
             listener,
             key,
@@ -38,7 +47,7 @@ impl TcpListener {
 
 impl Listener for TcpListener {
     fn accept(&mut self) -> io::Result<Box<dyn Link>> {
-        let (stream, _) = self.listener.accept()?;
+        let (stream, _) = Guarded::open(|| self.listener.accept())?;
         let link = TcpLink::accepted(stream, Arc::clone(&self.key))?;
         Ok(Box::new(link))
     }

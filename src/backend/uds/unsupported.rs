@@ -21,3 +21,20 @@ pub(super) fn bind(_uds: &Uds, _address: &str) -> io::Result<Box<dyn Listener>> 
 pub(super) fn connect(_uds: &Uds, _address: &str) -> io::Result<Box<dyn Link>> {
     Err(io::Error::new(io::ErrorKind::Unsupported, REASON))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Backend;
+    use super::*;
+
+    #[test]
+    fn both_calls_say_what_to_use_instead() {
+        let uds = Uds::new();
+        for result in [uds.bind("a").map(drop), uds.connect("a").map(drop)] {
+            let error = result.unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::Unsupported);
+            assert!(error.to_string().contains("tcp"), "{error}");
+        }
+        assert!(uds.capabilities().unsupported.is_some());
+    }
+}

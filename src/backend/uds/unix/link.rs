@@ -7,37 +7,35 @@ use mio::net::UnixStream;
 use mio::{Interest, Registry, Token};
 
 use super::{Link, system};
-use crate::fork::Guard;
+use crate::fork::Guarded;
 use crate::identity::PeerId;
 
 /// One end; the other has been identified and found welcome.
 #[derive(Debug)]
 pub(super) struct UdsLink {
-    // Dropped before the stream that it guards.
-    guard: Guard,
-    stream: UnixStream,
+    stream: Guarded<UnixStream>,
     peer: PeerId,
 }
 
 impl UdsLink {
-    pub(super) fn new(stream: UnixStream, peer: PeerId) -> io::Result<Self> {
+    /// Takes over the stream that `open` makes.
+    pub(super) fn open(
+        open: impl FnOnce() -> io::Result<(UnixStream, PeerId)>,
+    ) -> io::Result<Self> {
+        let (stream, peer) = Guarded::open(open)?;
         system::prepare(&stream)?;
-        Ok(Self {
-            guard: Guard::new(&stream)?,
-            stream,
-            peer,
-        })
+        Ok(Self { stream, peer })
     }
 }
 
 impl Link for UdsLink {
     fn recv(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.guard.check()?;
+        self.stream.check()?;
         self.stream.read(buffer)
     }
 
     fn send(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.guard.check()?;
+        self.stream.check()?;
         self.stream.try_io(|| system::send(&self.stream, bytes))
     }
 

@@ -14,14 +14,13 @@ use mio::{Interest, Registry, Token};
 use super::name::Name;
 use super::{Link, Listener, Uds, UdsLink, denied, peer};
 use crate::backend::directory;
-use crate::fork::Guard;
+use crate::fork::Guarded;
 
 /// Accepts whom the kernel vouches for.
 #[derive(Debug)]
 pub(super) struct UdsListener {
     // Dropped in this order: the socket is closed before its name is given up.
-    _guard: Guard,
-    listener: UnixListener,
+    listener: Guarded<UnixListener>,
     name: Name,
     uds: Uds,
 }
@@ -36,11 +35,13 @@ impl UdsListener {
             directory::check_not_writable(parent)?;
         }
         let mut name = Name::take(path)?;
-        let socket = listen(&name, if open { 0o666 } else { 0o600 })?;
+        let mode = if open { 0o666 } else { 0o600 };
+        let (listener, ()) = Guarded::open(|| {
+            let socket = listen(&name, mode)?;
+            Ok((UnixListener::from(socket), ()))
+        })?;
         name.created()?;
-        let listener = UnixListener::from(socket);
         Ok(Self {
-            _guard: Guard::new(&listener)?,
             listener,
             name,
             uds: uds.clone(),
@@ -76,13 +77,15 @@ fn listen(name: &Name, mode: libc::mode_t) -> io::Result<OwnedFd> {
 
 impl Listener for UdsListener {
     fn accept(&mut self) -> io::Result<Box<dyn Link>> {
-        let (stream, _) = self.listener.accept()?;
-        let (stream, peer) = peer::identify(stream)?;
-        peer::check(&self.uds, &peer).map_err(|text| {
+        let link = UdsLink::open(|| {
+            let (stream, _) = self.listener.accept()?;
+            peer::identify(stream)
+        })?;
+        peer::check(&self.uds, &link.peer()).map_err(|text| {
             let path = self.name.path().display();
             denied(&format!("{path} turned away {text}"))
         })?;
-        Ok(Box::new(UdsLink::new(stream, peer)?))
+        Ok(Box::new(link))
     }
 
     fn address(&self) -> String {

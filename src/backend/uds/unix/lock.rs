@@ -8,7 +8,7 @@
 //!
 //! flock, and not fcntl: an fcntl lock does not keep two listeners of one process apart, and is
 //! lost when anyone in the process closes any descriptor of the file. What flock does wrong, to
-//! live on in a forked child, [`Guard`] undoes.
+//! live on in a forked child, [`Guarded`] undoes.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, Write};
@@ -18,16 +18,16 @@ use rustix::fs::{FlockOperation, Mode, OFlags, flock};
 use rustix::io::Errno;
 
 use super::name::FileId;
-use crate::fork::Guard;
+use crate::fork::Guarded;
 
 /// Each turn of the loop means that someone else took or left the name meanwhile.
 const ATTEMPTS_MAX: u32 = 100;
 
-/// A held lock. Dropping it lets go; [`Lock::remove`] removes the file before.
+/// A held lock. [`Lock::release`] removes the file and lets go; dropping it alone, as a process that
+/// dies does, leaves the file behind.
 #[derive(Debug)]
 pub(super) struct Lock {
-    _guard: Guard,
-    file: File,
+    file: Guarded<File>,
     path: PathBuf,
 }
 
@@ -42,18 +42,9 @@ impl Lock {
         path.push(".lock");
         let path = PathBuf::from(path);
         for _ in 0..ATTEMPTS_MAX {
-            let mut file = open(&path)?;
-            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) => {}
-                Err(Errno::WOULDBLOCK) => return Err(in_use(name, holder(&mut file))),
-                Err(error) => return Err(error.into()),
-            }
-            if FileId::of_name(&path)? == Some(FileId::of_file(&file)?) {
-                let mut lock = Self {
-                    _guard: Guard::new(&file)?,
-                    file,
-                    path,
-                };
+            let (file, id) = Guarded::open(|| open_locked(name, &path))?;
+            if FileId::of_name(&path)? == Some(id) {
+                let mut lock = Self { file, path };
                 lock.sign()?;
                 return Ok(lock);
             }
@@ -69,12 +60,26 @@ impl Lock {
         writeln!(self.file, "{}", std::process::id())
     }
 
-    /// Removes the file, unless someone has put another one in its place.
-    pub(super) fn remove(&self) -> io::Result<()> {
+    /// Removes the file, unless someone has put another one in its place, and lets go.
+    pub(super) fn release(&self) -> io::Result<()> {
         if FileId::of_name(&self.path)? == Some(FileId::of_file(&self.file)?) {
             fs::remove_file(&self.path)?;
         }
-        Ok(())
+        // Closing it would do, if no child just forked still had a copy.
+        Ok(flock(&*self.file, FlockOperation::Unlock)?)
+    }
+}
+
+/// Opens and locks the file, which may have lost its name meanwhile.
+fn open_locked(name: &Path, path: &Path) -> io::Result<(File, FileId)> {
+    let mut file = open(path)?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => {
+            let id = FileId::of_file(&file)?;
+            Ok((file, id))
+        }
+        Err(Errno::WOULDBLOCK) => Err(in_use(name, holder(&mut file))),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -88,7 +93,16 @@ fn open(path: &Path) -> io::Result<File> {
         | OFlags::NOCTTY;
     let file = rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR).map_err(|error| {
         let error = io::Error::from(error);
-        let text = format!("the lock file {} can't be opened: {error}", path.display());
+        let remedy = match error.kind() {
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+                ": use a directory that this user may write to"
+            }
+            _ => "",
+        };
+        let text = format!(
+            "the lock file {} can't be opened: {error}{remedy}",
+            path.display()
+        );
         io::Error::new(error.kind(), text)
     })?;
     Ok(File::from(file))
@@ -103,15 +117,21 @@ fn holder(file: &mut File) -> Option<u32> {
 
 /// The error for a name that a live process holds.
 pub(super) fn in_use(name: &Path, holder: Option<u32>) -> io::Error {
-    let text = match holder {
-        Some(pid) => format!("{} is in use by process {pid}", name.display()),
-        None => format!("{} is in use by another process", name.display()),
+    let holder = match holder {
+        Some(pid) => format!("process {pid}"),
+        None => "another process".to_owned(),
     };
+    let text = format!(
+        "{} is in use by {holder}: end it, or use another name",
+        name.display()
+    );
     io::Error::new(io::ErrorKind::AddrInUse, text)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use super::*;
 
     #[test]
@@ -123,7 +143,7 @@ mod tests {
         assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
         let pid = std::process::id().to_string();
         assert!(error.to_string().contains(&pid), "{error}");
-        lock.remove().unwrap();
+        lock.release().unwrap();
         drop(lock);
         Lock::take(&name).unwrap();
     }
@@ -137,10 +157,36 @@ mod tests {
         // The name is free again, whoever removed the file, and the first must not remove what
         // the second has put there.
         let second = Lock::take(&name).unwrap();
-        first.remove().unwrap();
+        first.release().unwrap();
         drop(first);
         assert!(second.path.exists());
         assert!(Lock::take(&name).is_err());
+    }
+
+    #[test]
+    fn no_two_hold_a_lock_whose_file_comes_and_goes() {
+        let directory = tempfile::tempdir().unwrap();
+        let name = directory.path().join("a.sock");
+        let held = AtomicBool::new(false);
+        let take_turns = || {
+            let mut turns = 0;
+            while turns < 100 {
+                std::thread::yield_now();
+                let Ok(lock) = Lock::take(&name) else {
+                    continue;
+                };
+                assert!(!held.swap(true, Ordering::SeqCst), "two hold the lock");
+                std::thread::yield_now();
+                held.store(false, Ordering::SeqCst);
+                lock.release().unwrap();
+                turns += 1;
+            }
+        };
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(take_turns);
+            }
+        });
     }
 
     #[test]

@@ -50,11 +50,10 @@ pub(super) fn connect(uds: &Uds, address: &str) -> io::Result<Box<dyn Link>> {
     let path = address::parse(address)?;
     // Not interprocess: its non-blocking connect reports success for an unconnected socket when
     // the backlog is full. mio's fails with `WouldBlock`.
-    let stream = UnixStream::connect(&path)?;
-    let (stream, peer) = peer::identify(stream)?;
-    peer::check(uds, &peer)
+    let link = UdsLink::open(|| peer::identify(UnixStream::connect(&path)?))?;
+    peer::check(uds, &link.peer())
         .map_err(|text| denied(&format!("{} is held by {text}", path.display())))?;
-    Ok(Box::new(UdsLink::new(stream, peer)?))
+    Ok(Box::new(link))
 }
 
 fn denied(text: &str) -> io::Error {

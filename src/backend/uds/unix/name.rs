@@ -133,7 +133,7 @@ impl Drop for Name {
         }
         // The lock is held until after both: nobody takes the name in between.
         let socket = self.socket.map_or(Ok(()), |id| self.remove_socket(id));
-        for result in [socket, self.lock.remove()] {
+        for result in [socket, self.lock.release()] {
             if let Err(error) = result {
                 log::warn!("{} can't be removed: {error}", self.path.display());
             }
@@ -145,14 +145,19 @@ impl Drop for Name {
 mod tests {
     use std::os::unix::net::UnixListener;
 
+    use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, bind, socket};
+
     use super::*;
 
     #[test]
     fn the_socket_of_a_dead_owner_is_removed() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("a.sock");
-        // Dropping a standard listener leaves its file, as a killed process would.
-        drop(UnixListener::bind(&path).unwrap());
+        // As a killed process leaves it. It never listened: a process that another test forks this
+        // moment has a copy for a while, and a copy that listens would be a live owner.
+        let socket = socket(AddressFamily::UNIX, SocketType::STREAM, None).unwrap();
+        bind(&socket, &SocketAddrUnix::new(&path).unwrap()).unwrap();
+        drop(socket);
         assert!(path.exists());
         let name = Name::take(path.clone()).unwrap();
         assert!(!path.exists());

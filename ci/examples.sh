@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# Runs every example to its end: once without arguments, then over each transport that its --help offers.
+#
+# An example demonstrates itself: it starts the peers it needs, shows its point, and ends with success.
+# usage: ci/examples.sh [NAME...]
+set -euo pipefail
+. ci/tools.sh
+ci/install.sh basics
+limit=60
+transports=(uds tcp)
+
+programs=$(cargo build --examples --all-features --message-format=json-render-diagnostics |
+    jq -r 'select(.reason == "compiler-artifact" and .target.kind == ["example"] and .executable) | .executable')
+if [ -z "$programs" ]; then
+    echo "There are no examples yet."
+    exit
+fi
+
+run() {
+    local status=0
+    printf -- '-- %s\n' "$(basename "$1") ${*:2}"
+    timeout --kill-after=5 "$limit" "$@" </dev/null || status=$?
+    if [ "$status" -ne 0 ]; then
+        echo "The example $(basename "$1") failed with exit code $status (124: it took more than $limit s)." >&2
+        exit 1
+    fi
+}
+
+for program in $programs; do
+    if [ $# -gt 0 ] && [[ " $* " != *" $(basename "$program") "* ]]; then
+        continue
+    fi
+    help=$(run "$program" --help)
+    run "$program"
+    if [[ $help == *--transport* ]]; then
+        for transport in "${transports[@]}"; do
+            run "$program" --transport "$transport"
+        done
+    fi
+done

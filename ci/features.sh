@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+# Compiles the library with every set of features, then runs the tests with none, with each one alone and with each
+# one left out. (All of them together is the step `test`.) A warning is an error.
+#
+# The features come from Cargo.toml. Not in the sets: `default`, and those that only tests switch on.
+# usage: ci/features.sh
+set -euo pipefail
+. ci/tools.sh
+ci/install.sh basics
+export CARGO_TARGET_DIR="$target_dir/features" CARGO_PROFILE_DEV_DEBUG=0 CARGO_INCREMENTAL=0 RUSTFLAGS="-D warnings"
+
+mapfile -t features < <(cargo metadata --no-deps --format-version 1 |
+    jq -r '.packages[] | select(.name == "wayside") | .features | keys[]' |
+    grep -vxE 'default|conformance|internals')
+count=${#features[@]}
+all=$(((1 << count) - 1))
+if [ "$count" -eq 0 ]; then
+    echo "No features were found." >&2
+    exit 1
+fi
+
+# The features of a set, separated by commas. Bit N of the number stands for the Nth feature.
+names() {
+    local index list=''
+    for ((index = 0; index < count; index++)); do
+        if (($1 >> index & 1)); then
+            list+=${list:+,}${features[index]}
+        fi
+    done
+    printf '%s' "$list"
+}
+
+printf '%d sets of: %s\n' $((all + 1)) "$(names $all)"
+for ((set = 0; set <= all; set++)); do
+    printf -- '-- check: %s\n' "$(names $set)"
+    cargo check -q --lib --no-default-features --features "$(names $set)"
+done
+
+tested=(0)
+for ((index = 0; index < count; index++)); do
+    tested+=($((1 << index)) $((all & ~(1 << index))))
+done
+for set in $(printf '%s\n' "${tested[@]}" | sort -nu); do
+    printf -- '-- test: %s\n' "$(names "$set")"
+    cargo test -q --no-default-features --features "$(names "$set")"
+done

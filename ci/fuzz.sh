@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# Runs each fuzz target for a few seconds, from the inputs in fuzz/corpus. A crash is a failure.
+# usage: ci/fuzz.sh [SECONDS [TARGET...]]
+#
+# New inputs go to target/fuzz-corpus. To keep them: cargo fuzz cmin TARGET fuzz/corpus/TARGET target/fuzz-corpus/TARGET
+set -euo pipefail
+. ci/tools.sh
+if [ ! -e fuzz/Cargo.toml ]; then
+    echo "Skipped: there is no fuzz/ yet."
+    exit
+fi
+ci/install.sh basics fuzz
+seconds=${1:-20}
+if [ $# -gt 1 ]; then
+    targets=("${@:2}")
+else
+    mapfile -t targets < <(cargo fuzz list)
+fi
+if [ ${#targets[@]} -eq 0 ]; then
+    echo "fuzz/ has no target." >&2
+    exit 1
+fi
+# The sanitizers are unstable features, and any compiler has them with this; so no nightly is needed.
+export RUSTC_BOOTSTRAP=1
+cargo fuzz build
+for target in "${targets[@]}"; do
+    found="$target_dir/fuzz-corpus/$target"
+    mkdir -p "$found" "fuzz/corpus/$target"
+    printf -- '-- %s\n' "$target"
+    cargo fuzz run "$target" "$found" "fuzz/corpus/$target" -- -max_total_time="$seconds" -timeout=10 -verbosity=0 -print_final_stats=1
+done

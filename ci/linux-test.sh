@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# Runs the tests on other processors, with the C library musl: 64-bit ARM under QEMU, and 32-bit x86.
+# usage: ci/linux-test.sh [TARGET...]      (s390x-unknown-linux-musl, big endian, works too)
+set -euo pipefail
+. ci/tools.sh
+ci/install.sh linux
+use_cross_toolchain
+if [ $# -eq 0 ]; then
+    set -- aarch64-unknown-linux-musl i686-unknown-linux-musl
+fi
+# Debian's compiler comes without musl's start files; zig adds its own.
+export RUSTFLAGS=-Clink-self-contained=no RUSTDOCFLAGS=-Clink-self-contained=no
+for target; do
+    case $target in
+        # Lets the kernel start programs for this processor through QEMU.
+        aarch64-* | s390x-*) update-binfmts --enable "qemu-${target%%-*}" ;;
+    esac
+    printf -- '-- %s\n' "$target"
+    # Documentation tests are the same everywhere, and each links a program of its own.
+    cargo-zigbuild test --all-features --lib --bins --tests --target "$target"
+done

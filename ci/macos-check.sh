@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# Lints for macOS and FreeBSD and links the tests, which also finds C functions that these systems lack. Runs nothing.
+# usage: ci/macos-check.sh [TARGET...]
+set -euo pipefail
+. ci/tools.sh
+ci/install.sh macos
+use_cross_toolchain
+if [ $# -eq 0 ]; then
+    set -- aarch64-apple-darwin x86_64-unknown-freebsd
+fi
+# The tool that would strip a program isn't there.
+export CARGO_PROFILE_DEV_STRIP=none
+for target; do
+    printf -- '-- %s\n' "$target"
+    cargo-zigbuild clippy --all-targets --all-features --target "$target" -- -D warnings
+    cargo-zigbuild test --no-run --all-features --target "$target"
+done

@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# Runs the tests under ThreadSanitizer, the standard library included, which keeps it from false alarms.
+# usage: ci/tsan-test.sh [arguments of cargo test]
+set -euo pipefail
+. ci/tools.sh
+ci/install.sh threads
+use_cross_toolchain
+version=$(llvm_version)
+llvm=/usr/lib/llvm-$version
+runtime=$llvm/lib/clang/$version/lib/linux/libclang_rt.tsan-x86_64.a
+export CARGO_TARGET_DIR="$CARGO_TARGET_DIR/threads"
+export RUSTFLAGS="-Zsanitizer=thread -Zexternal-clangrt
+    -Clink-arg=-fuse-ld=lld -Clink-arg=-B$llvm/bin
+    -Clink-arg=-Wl,--whole-archive,$runtime,--no-whole-archive -Clink-arg=-lm -Clink-arg=-lc"
+# Documentation tests would need the flags again.
+cargo test --all-features --lib --bins --tests --target x86_64-unknown-linux-gnu "$@"

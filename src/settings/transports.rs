@@ -1,0 +1,327 @@
+//! The transports that settings can name, and how one is made of them. Outside `backend` this is
+//! the only file that knows backends by their names.
+
+use std::fmt;
+
+use super::Settings;
+use super::document::{Node, Place};
+use super::error::{SettingsError, SettingsErrorKind};
+use super::suggest;
+use super::value::{self, Fault, PathProblem};
+#[cfg(any(feature = "uds", feature = "tcp"))]
+use crate::backend::Backend;
+#[cfg(feature = "tcp")]
+use crate::backend::Tcp;
+#[cfg(feature = "uds")]
+use crate::backend::Uds;
+use crate::endpoint::{Endpoint, EndpointError};
+use crate::transport::Transport;
+
+/// One element of `transport`.
+#[derive(Debug, Clone)]
+pub(super) struct Choice {
+    pub(super) scheme: String,
+    /// Given by a full endpoint; else it follows from the other settings.
+    pub(super) address: Option<String>,
+    /// What was written.
+    pub(super) node: Node,
+}
+
+impl fmt::Display for Choice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.scheme)?;
+        match &self.address {
+            Some(address) => write!(f, ":{address}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A transport of this crate.
+struct Builtin {
+    scheme: &'static str,
+    presence: fn() -> Presence,
+    check_address: fn(&str) -> Result<(), String>,
+}
+
+/// Makes a transport at an address, or at the one that follows from the settings.
+type Make = fn(&Settings, Option<&str>) -> Result<Transport, SettingsError>;
+
+/// Whether this build, on this system, has a transport.
+#[cfg_attr(
+    any(
+        all(feature = "uds", feature = "tcp"),
+        not(any(feature = "uds", feature = "tcp"))
+    ),
+    expect(dead_code, reason = "this build has all of them, or none")
+)]
+enum Presence {
+    Here(Make),
+    /// The system lacks it: why, and what to use instead.
+    NotOnThisSystem(&'static str),
+    /// Its cargo feature is off.
+    NotInThisBuild,
+    /// It is planned.
+    NotYet,
+}
+
+const BUILTINS: [Builtin; 4] = [
+    Builtin {
+        scheme: "uds",
+        presence: uds,
+        check_address: check_socket_path,
+    },
+    Builtin {
+        scheme: "tcp",
+        presence: tcp,
+        check_address: value::check_socket_address,
+    },
+    Builtin {
+        scheme: "fifo",
+        presence: || Presence::NotYet,
+        check_address: |_| Ok(()),
+    },
+    Builtin {
+        scheme: "mqueue",
+        presence: || Presence::NotYet,
+        check_address: |_| Ok(()),
+    },
+];
+
+#[cfg(feature = "uds")]
+fn uds() -> Presence {
+    fn make(settings: &Settings, address: Option<&str>) -> Result<Transport, SettingsError> {
+        let mut uds = Uds::new();
+        for uid in settings.ids("uds", "allow_uids") {
+            uds = uds.allow_uid(*uid);
+        }
+        for gid in settings.ids("uds", "allow_gids") {
+            uds = uds.allow_gid(*gid);
+        }
+        let address = match address {
+            Some(address) => address.to_owned(),
+            None => settings.path_or_derived("uds", "path", "sock")?,
+        };
+        Ok(Transport::new(uds, address))
+    }
+    presence(&Uds::new(), make)
+}
+
+#[cfg(not(feature = "uds"))]
+fn uds() -> Presence {
+    Presence::NotInThisBuild
+}
+
+#[cfg(feature = "tcp")]
+fn tcp() -> Presence {
+    fn make(settings: &Settings, address: Option<&str>) -> Result<Transport, SettingsError> {
+        let mut tcp = Tcp::new(settings.path_or_derived("tcp", "key", "key")?);
+        if settings.flag("tcp", "beyond_loopback") {
+            tcp = tcp.beyond_loopback();
+        }
+        let address = address.or(settings.text("tcp", "address"));
+        Ok(Transport::new(tcp, address.unwrap_or_default()))
+    }
+    presence(&Tcp::new(""), make)
+}
+
+#[cfg(not(feature = "tcp"))]
+fn tcp() -> Presence {
+    Presence::NotInThisBuild
+}
+
+#[cfg(any(feature = "uds", feature = "tcp"))]
+fn presence(backend: &dyn Backend, make: Make) -> Presence {
+    match backend.capabilities().unsupported {
+        Some(reason) => Presence::NotOnThisSystem(reason),
+        None => Presence::Here(make),
+    }
+}
+
+fn check_socket_path(text: &str) -> Result<(), String> {
+    value::check_path(text).map_err(|problem: PathProblem| problem.to_string())
+}
+
+/// The transports that may be named: this crate's, and the program's own.
+pub(super) struct Known<'a> {
+    pub(super) own: &'a [Transport],
+}
+
+impl Known<'_> {
+    /// The transports that work here, this crate's in the order of preference.
+    pub(super) fn here(&self) -> Vec<&'static str> {
+        let here = |builtin: &&Builtin| matches!((builtin.presence)(), Presence::Here(_));
+        let builtins = BUILTINS.iter().filter(here).map(|builtin| builtin.scheme);
+        let own = self.own.iter().map(|own| own.backend().capabilities());
+        let own = own
+            .filter(|own| own.unsupported.is_none())
+            .map(|own| own.scheme);
+        builtins.chain(own).collect()
+    }
+
+    /// The same for an error.
+    pub(super) fn list(&self) -> String {
+        let here = self.here();
+        if here.is_empty() {
+            "none".to_owned()
+        } else {
+            here.join(", ")
+        }
+    }
+
+    /// The program's own transport of that name.
+    pub(super) fn own(&self, scheme: &str) -> Option<&Transport> {
+        self.own
+            .iter()
+            .find(|transport| own_scheme(transport) == scheme)
+    }
+
+    /// Reads a name or a full endpoint.
+    pub(super) fn choice(&self, text: &str) -> Result<Choice, Fault> {
+        let scheme = text.split_once(':').map_or(text, |(scheme, _)| scheme);
+        let builtin = BUILTINS.iter().find(|builtin| builtin.scheme == scheme);
+        if builtin.is_none() && self.own(scheme).is_none() {
+            return Err(self.no_such_transport(text, scheme));
+        }
+        let address = if text == scheme {
+            None
+        } else {
+            let endpoint: Endpoint = text
+                .parse()
+                .map_err(|error: EndpointError| Fault::value(error.to_string()))?;
+            Some(endpoint.address().to_owned())
+        };
+        // A program's own transport of the same name takes the place of this crate's.
+        if let (Some(builtin), Some(address), None) = (builtin, &address, self.own(scheme)) {
+            (builtin.check_address)(address).map_err(Fault::value)?;
+        }
+        let node = Node::loose(text, Place::Default);
+        Ok(Choice {
+            scheme: scheme.to_owned(),
+            address,
+            node,
+        })
+    }
+
+    /// How it is made; an error where this build, or this system, does not have it.
+    fn make(&self, scheme: &str) -> Result<Make, Fault> {
+        let Some(builtin) = BUILTINS.iter().find(|builtin| builtin.scheme == scheme) else {
+            return Err(self.no_such_transport(scheme, scheme));
+        };
+        let problem = match (builtin.presence)() {
+            Presence::Here(make) => return Ok(make),
+            Presence::NotOnThisSystem(reason) => not_on_this_system(reason),
+            Presence::NotInThisBuild => format!(
+                "the transport is known, but this build does not have it: enable the cargo \
+                 feature `{scheme}` of wayside"
+            ),
+            Presence::NotYet => {
+                "the transport is known, but this version of wayside does not have it yet"
+                    .to_owned()
+            }
+        };
+        Err(self.not_here(&problem))
+    }
+
+    /// Whether this build, on this system, has it.
+    pub(super) fn check_here(&self, choice: &Choice) -> Result<(), Fault> {
+        match self.own(&choice.scheme) {
+            Some(own) => match own.backend().capabilities().unsupported {
+                Some(reason) => Err(self.not_here(&not_on_this_system(reason))),
+                None => Ok(()),
+            },
+            None => self.make(&choice.scheme).map(|_| ()),
+        }
+    }
+
+    fn not_here(&self, problem: &str) -> Fault {
+        let problem = format!("{problem} (here: {})", self.list());
+        Fault::new(SettingsErrorKind::Transport, problem)
+    }
+
+    /// Makes the transport.
+    pub(super) fn transport(
+        &self,
+        choice: &Choice,
+        settings: &Settings,
+    ) -> Result<Transport, SettingsError> {
+        match (self.own(&choice.scheme), &choice.address) {
+            (Some(own), Some(address)) => Ok(own.at(address)),
+            (Some(own), None) => Ok(own.clone()),
+            (None, address) => {
+                let make = self
+                    .make(&choice.scheme)
+                    .map_err(|fault| settings.error(fault, "transport", &choice.node))?;
+                make(settings, address.as_deref())
+            }
+        }
+    }
+
+    fn no_such_transport(&self, text: &str, scheme: &str) -> Fault {
+        let here = self.list();
+        if scheme.contains(',') && text == scheme {
+            let parts: Vec<String> = text
+                .split(',')
+                .map(|part| value::quoted(part.trim()))
+                .collect();
+            let parts = suggest::printable(&parts.join(", "));
+            return Fault::value(format!("write several as a list: [{parts}] (here: {here})"));
+        }
+        let builtins = BUILTINS.iter().map(|builtin| builtin.scheme);
+        let own = self.own.iter().map(own_scheme);
+        let near = suggest::near_miss(scheme, builtins.chain(own));
+        let hint = suggest::did_you_mean(near);
+        Fault::value(format!("there is no such transport{hint} (here: {here})"))
+    }
+}
+
+fn not_on_this_system(reason: &str) -> String {
+    format!("this system does not have the transport: {reason}")
+}
+
+fn own_scheme(transport: &Transport) -> &'static str {
+    transport.backend().capabilities().scheme
+}
+
+#[cfg(test)]
+#[cfg(not(all(feature = "uds", feature = "tcp")))]
+mod tests {
+    use super::*;
+
+    /// Says what is wrong with `transport = "…"` in this build.
+    fn problem(transport: &str) -> String {
+        let text = format!("transport = \"{transport}\"");
+        Settings::from_text(&text, "wayside.toml")
+            .unwrap_err()
+            .to_string()
+    }
+
+    #[cfg(not(feature = "uds"))]
+    #[test]
+    fn a_build_without_uds_names_the_feature() {
+        let here = if cfg!(feature = "tcp") { "tcp" } else { "none" };
+        let expected = format!(
+            "wayside.toml:1:13: transport = \"uds\": the transport is known, but this build does \
+             not have it: enable the cargo feature `uds` of wayside (here: {here})"
+        );
+        assert_eq!(problem("uds"), expected);
+    }
+
+    #[cfg(not(feature = "tcp"))]
+    #[test]
+    fn a_build_without_tcp_names_the_feature() {
+        let problem = problem("tcp:127.0.0.1:1");
+        assert!(
+            problem.contains("enable the cargo feature `tcp` of wayside"),
+            "{problem}"
+        );
+    }
+
+    #[cfg(not(any(feature = "uds", feature = "tcp")))]
+    #[test]
+    fn a_build_without_transports_says_so_when_one_is_needed() {
+        let settings = Settings::from_text("", "wayside.toml").unwrap();
+        let error = settings.transports().unwrap_err().to_string();
+        assert!(error.contains("this build has no transport"), "{error}");
+    }
+}

@@ -1,0 +1,35 @@
+//! Settings as a program and its operator meet them.
+
+#![cfg(all(feature = "settings", feature = "uds", feature = "tcp"))]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test may fail where it stands, also in its helpers"
+)]
+
+mod documentation;
+mod files;
+mod mistakes;
+mod moving;
+mod own_transport;
+mod places;
+mod precedence;
+mod properties;
+mod sections;
+
+use std::path::Path;
+
+use wayside::settings::Environment;
+
+fn environment(variables: &[(&str, &str)]) -> Environment {
+    variables.iter().copied().collect()
+}
+
+/// A directory for a test's files.
+fn directory() -> tempfile::TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+/// A path as TOML.
+fn toml(path: &Path) -> String {
+    format!("'{}'", path.display())
+}

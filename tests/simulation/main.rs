@@ -1,0 +1,88 @@
+//! Many clients and a server that comes and goes, over a network that breaks: the real code on both
+//! sides, with the time, the randomness and the transport simulated. Everything that happens
+//! follows from one number.
+//!
+//! ```text
+//! cargo test --test simulation                              some hundred runs
+//! WAYSIDE_SIM_SEEDS=100000 cargo test --test simulation     more of them
+//! WAYSIDE_SIM_SEED=1234 cargo test --test simulation        one again, as it was
+//! ```
+//!
+//! The model is in `book.rs`: no event is delivered twice, out of its lane's order, or invented; a
+//! client's counters add up to what it has sent; a call ends once, with its own reply or an error
+//! that is true; pushes come in order, at most once; and when nothing breaks any more, everything
+//! comes to rest, with nothing left behind.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test may fail, and says how"
+)]
+
+mod book;
+mod network;
+mod person;
+mod random;
+mod world;
+
+use std::env;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+use world::{Outcome, World};
+
+/// The runs of a plain `cargo test`.
+const SEEDS: u64 = 400;
+
+fn number(variable: &str) -> Option<u64> {
+    let text = env::var(variable).ok()?;
+    Some(
+        text.parse()
+            .unwrap_or_else(|_| panic!("{variable} is `{text}`, must be a number")),
+    )
+}
+
+/// Runs one seed; when it fails says how, and how to see it again.
+fn run(seed: u64) -> Outcome {
+    let mut world = World::new(seed);
+    match catch_unwind(AssertUnwindSafe(|| world.run())) {
+        Ok(outcome) => outcome,
+        Err(panic) => {
+            eprintln!(
+                "the last that happened with seed {seed}:\n{}",
+                world.story()
+            );
+            eprintln!("again: WAYSIDE_SIM_SEED={seed} cargo test --test simulation");
+            // In the state that it is in, it can't be taken apart.
+            std::mem::forget(world);
+            resume_unwind(panic);
+        }
+    }
+}
+
+#[test]
+fn whatever_happens_the_promises_are_kept() {
+    if let Some(seed) = number("WAYSIDE_SIM_SEED") {
+        eprintln!("{:?}", run(seed));
+        return;
+    }
+    let mut total = Outcome::default();
+    for seed in 0..number("WAYSIDE_SIM_SEEDS").unwrap_or(SEEDS) {
+        let outcome = run(seed);
+        total.steps += outcome.steps;
+        total.delivered += outcome.delivered;
+        total.broken += outcome.broken;
+        total.calls += outcome.calls;
+        total.in_doubt += outcome.in_doubt;
+    }
+    eprintln!("{total:?}");
+    // The runs are about something.
+    assert!(total.delivered > 0 && total.broken > 0 && total.calls > 0 && total.in_doubt > 0);
+}
+
+#[test]
+fn the_same_seed_is_the_same_run() {
+    for seed in 0..20 {
+        assert_eq!(run(seed), run(seed), "seed {seed}");
+    }
+    assert_ne!(run(1).hash, run(2).hash);
+}
