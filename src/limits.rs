@@ -54,7 +54,8 @@ pub struct Limits {
     pub silence_timeout: Duration,
     /// From the first byte of a frame to its last.
     pub frame_timeout: Duration,
-    /// A peer that has taken no byte for so long, while some waited, is closed.
+    /// A peer that has taken no byte for so long, while some waited, is closed; by a client only if
+    /// none has come from it either.
     pub stall_timeout: Duration,
     /// The pause before the first attempt to connect again; doubled each time, with jitter.
     pub reconnect_delay_min: Duration,

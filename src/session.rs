@@ -275,7 +275,7 @@ impl Session {
         if self.ending.heard
             && !matches!(
                 head,
-                Head::Farewell | Head::Ping { .. } | Head::Abort { .. }
+                Head::Farewell | Head::Ping { .. } | Head::Pong { .. } | Head::Abort { .. }
             )
         {
             return Err(CloseReason::Malformed("a message after the goodbye"));
@@ -437,9 +437,7 @@ impl Session {
         if self.phase != Phase::Open {
             return self.started + self.limits.handshake_timeout;
         }
-        let stalled = writing
-            .blocked_since
-            .map(|since| since + self.limits.stall_timeout);
+        let stalled = self.stall_deadline(writing);
         let unfinished = self
             .partial_since
             .map(|since| since + self.limits.frame_timeout);
@@ -472,10 +470,8 @@ impl Session {
         if self.farewell_deadline(writing).is_some_and(|at| now >= at) {
             return Err(self.at_end(CloseReason::PeerGone));
         }
-        if let Some(since) = writing.blocked_since {
-            if now >= since + limits.stall_timeout {
-                return Err(CloseReason::NotReading(limits.stall_timeout));
-            }
+        if self.stall_deadline(writing).is_some_and(|at| now >= at) {
+            return Err(CloseReason::NotReading(limits.stall_timeout));
         }
         if let Some(since) = self.partial_since {
             if now >= since + limits.frame_timeout {
@@ -491,6 +487,18 @@ impl Session {
             control(outbox, Head::Ping { id: self.ping_id }, &());
         }
         Ok(())
+    }
+
+    /// A server does not listen to a client that has much to read. So a client that is sent something
+    /// is itself the slow one, and goes on reading. A server grants nobody that much: whoever only
+    /// speaks would hold the memory of what waits for it as long as it likes.
+    fn stall_deadline(&self, writing: &Writing) -> Option<Instant> {
+        let since = writing.blocked_since?;
+        let since = match self.role {
+            Role::Client => since.max(self.last_heard),
+            Role::Server => since,
+        };
+        Some(since + self.limits.stall_timeout)
     }
 
     fn silence_deadline(&self) -> Instant {

@@ -214,7 +214,11 @@ fn a_trickle_that_is_in_time_is_served() {
         }
         assert_eq!(scene.serving.recorder.event(), note(7));
         assert_eq!(raw.head(), Some(Head::Welcome));
-        assert_eq!(raw.head(), Some(Head::Goodbye));
+        // The acknowledgement overtakes the goodbye unless the welcome still waits.
+        let mut ending = [raw.head(), raw.head()];
+        ending.sort_by_key(|head| *head == Some(Head::Goodbye));
+        let ack = Some(Head::Ack { id: 0, events: 1 });
+        assert_eq!(ending, [ack, Some(Head::Goodbye)]);
         raw.say(&framed(Head::Farewell, &()));
         assert_eq!(raw.head(), None);
         scene.expect_closed("finished", 1);
@@ -690,7 +694,9 @@ fn a_peer_that_reads_slowly_is_not_taken_for_silent() {
             eventually("the other is closed", || scene.closed("silent") == count);
         }
         assert_eq!(scene.closed_total(), 3);
-        for _ in 3..60 {
+        for id in 4..=60 {
+            // Once it is listened to again, it has to be heard.
+            raw.say(&framed(Head::Ping { id }, &()));
             loop {
                 match raw.head() {
                     Some(Head::Push) => break,
@@ -707,6 +713,9 @@ fn a_peer_that_reads_slowly_is_not_taken_for_silent() {
 
 #[test]
 fn a_thousand_connections_that_do_nothing_keep_nobody_out() {
+    if under_wine("takes minutes for so many connections") {
+        return;
+    }
     raise_descriptor_limit();
     on_every_transport(|place| {
         let scene = Scene::new(place, limits(|limits| limits.handshakes_max = 64));
@@ -728,6 +737,9 @@ fn a_thousand_connections_that_do_nothing_keep_nobody_out() {
 
 #[test]
 fn a_thousand_idle_connections_within_the_limits_delay_nobody() {
+    if under_wine("takes minutes for so many connections") {
+        return;
+    }
     raise_descriptor_limit();
     on_every_transport(|place| {
         let scene = Scene::new(
@@ -904,7 +916,7 @@ fn session(place: &Place, change: impl FnOnce(&mut Limits)) -> (RawServer, Raw, 
 
 #[test]
 fn each_breach_of_a_server_ends_the_session_and_its_calls() {
-    let breaches: [(&str, Vec<u8>, &str); 10] = [
+    let breaches: [(&str, Vec<u8>, &str); 9] = [
         (
             "welcome twice",
             framed(Head::Welcome, &hello()),
@@ -914,15 +926,6 @@ fn each_breach_of_a_server_ends_the_session_and_its_calls() {
         (
             "more acknowledged than sent",
             framed(Head::Ack { id: 0, events: 100 }, &()),
-            "malformed",
-        ),
-        (
-            "less acknowledged than before",
-            [
-                framed(Head::Ack { id: 0, events: 1 }, &()),
-                framed(Head::Ack { id: 0, events: 0 }, &()),
-            ]
-            .concat(),
             "malformed",
         ),
         (
@@ -962,8 +965,7 @@ fn each_breach_of_a_server_ends_the_session_and_its_calls() {
             let counters = client.counters();
             let events = counters.events_acknowledged + counters.events_in_doubt;
             assert_eq!(events, 1, "{what}");
-            let acknowledged = u64::from(*what == "less acknowledged than before");
-            assert_eq!(counters.events_acknowledged, acknowledged, "{what}");
+            assert_eq!(counters.events_acknowledged, 0, "{what}");
         }
     });
 }

@@ -136,6 +136,9 @@ fn a_clean_end_leaves_no_name_and_after_a_kill_the_next_start_is_clean() {
 
 #[test]
 fn a_killed_client_is_forgotten_completely() {
+    if under_wine("keeps the socket of a killed process open while a poll of it is pending") {
+        return;
+    }
     on_every_transport(|place| {
         let limits = "patient";
         let casting = Casting::new("server", place, &place.transport).pass("LIMITS", limits);
@@ -203,6 +206,9 @@ fn a_stopped_server_is_noticed_by_its_silence_and_found_again() {
 /// event is handled once or not at all, and what may be lost is counted.
 #[test]
 fn twenty_deaths_under_load_double_nothing_and_lose_only_what_is_in_doubt() {
+    if under_wine("keeps the socket of a killed process open while a poll of it is pending") {
+        return;
+    }
     const ROUNDS: u32 = 20;
     on_every_transport(|place| {
         let record = place.folder.path().join("record");

@@ -123,6 +123,23 @@ fn a_peer_has_to_read() {
 }
 
 #[test]
+fn a_client_that_is_still_sent_something_is_the_slow_one() {
+    let now = Instant::now();
+    let (mut session, mut outbox) = open(Role::Client, now);
+    let writing = Writing {
+        last: now + 60 * MS,
+        blocked_since: Some(now + 60 * MS),
+    };
+    session
+        .handle_timeout(&mut outbox, &writing, now + 100 * MS)
+        .unwrap();
+    session.heard(0, now + 300 * MS);
+    ends_at(session, outbox, writing, now + 700 * MS, |reason| {
+        matches!(reason, CloseReason::NotReading(_))
+    });
+}
+
+#[test]
 fn a_client_pings_when_either_direction_is_quiet() {
     let now = Instant::now();
     for (heard, written) in [(70, 0), (0, 70), (0, 0)] {

@@ -177,12 +177,13 @@ impl Person {
         let number = self.next_call;
         self.next_call += 1;
         let wish = match random.index(20) {
+            _ if self.must_not_lose => Wish::Reply(3000),
             0..=7 => Wish::Reply(u32::try_from(random.within(0..=40)).unwrap()),
             8..=9 => Wish::Reply(u32::try_from(random.within(0..=3000)).unwrap()),
             10..=13 => Wish::Hold,
             14..=15 => Wish::LetGo,
             16..=18 => Wish::PushMe(u32::try_from(random.within(1..=12)).unwrap()),
-            _ if random.chance(10) && !self.must_not_lose => Wish::Panic,
+            _ if random.chance(10) => Wish::Panic,
             _ => Wish::Reply(0),
         };
         let len = usize::try_from(random.pick(&[0, 3, 30, 700])).unwrap();

@@ -116,7 +116,7 @@ pub struct Outcome {
 const PROMPT: Duration = Duration::from_secs(20);
 
 /// More turns than this without time moving on is a loop that never ends.
-const TURNS_MAX: u32 = 20_000;
+const TURNS_MAX: u32 = 300_000;
 
 impl World {
     pub fn new(seed: u64) -> Self {
@@ -127,15 +127,19 @@ impl World {
         let character = Character {
             delay: 0..=random.pick(&[0, 50, 1_000, 30_000]),
             capacity: {
-                let most = random.pick(&[200, 3_000, 200_000]);
+                let most = random.pick(&[60, 200, 3_000, 200_000]);
                 random.pick(&[most, 40])..=most
             },
             chunky: random.pick(&[0, 20, 80]),
             moody: random.pick(&[0, 0, 20]),
         };
         let temper = Temper::new(&mut random);
-        // The slowest network is still in good health for a client: it keeps its bounds.
+        // The slowest network is still in good health for a client: it keeps its bounds. (A ping
+        // waits for the frame that was begun before it.)
+        let ping_interval = Duration::from_secs(random.pick(&[2, 5, 30]));
         let client_limits = Limits {
+            ping_interval,
+            silence_timeout: ping_interval * 3,
             frame_timeout: Duration::from_secs(30),
             stall_timeout: Duration::from_secs(15),
             handshake_timeout: Duration::from_secs(5),
@@ -618,11 +622,14 @@ impl World {
             world.server.as_ref().is_none_or(|server| !server.stopping)
         });
         self.close_some_while_away();
-        let within = Duration::from_secs(300);
+        self.starve_the_new_server();
+        // Who is on a connection that has fallen silent takes three ping intervals to notice.
+        let within = Duration::from_secs(150);
         self.until("all are connected", within, |world| {
             let mut people = world.people.iter();
             people.all(|person| person.is_connected() || person.closing_until.is_some())
         });
+        let within = Duration::from_secs(300);
         self.until("all calls end", within, |world| {
             world.people.iter().all(|person| person.open_calls() == 0)
         });
@@ -669,6 +676,22 @@ impl World {
                 person.must_close_well = true;
             }
         }
+    }
+
+    /// A server that can't accept at first does so as soon as it can, without being told.
+    fn starve_the_new_server(&mut self) {
+        if self.people.is_empty() || self.random.chance(70) {
+            return;
+        }
+        self.trace.add(self.now, "starved", 0);
+        self.network.lock().starving = true;
+        let within = Duration::from_secs(10);
+        self.until("it tries to accept", within, |world| {
+            let server = world.server.as_ref();
+            let tried = |server: &Running| server.handle.counters().accept_failures > 0;
+            server.is_some_and(tried) || world.people.is_empty()
+        });
+        self.network.lock().starving = false;
     }
 
     /// Slow readers are waited for while they read: nobody is taken for dead.

@@ -466,6 +466,15 @@ pub fn note(number: u64) -> Note {
     }
 }
 
+/// Whether this runs under Wine, which, unlike Windows, does what is said here: the test is skipped.
+pub fn under_wine(what_it_does: &str) -> bool {
+    let wine = cfg!(windows) && std::env::var_os("WINEPREFIX").is_some();
+    if wine {
+        eprintln!("skipped: Wine {what_it_does}");
+    }
+    wine
+}
+
 /// Looks again and again until it is so. For what nothing tells us of: kept short by the system.
 pub fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
