@@ -41,7 +41,7 @@ fn nobody_wakes_up_for_nothing() {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let before = sleeps();
-            std::thread::sleep(Duration::from_millis(300));
+            assert_eq!(client.next_push(Duration::from_millis(300)), None);
             let woken = sleeps() - before;
             if woken == 0 {
                 break;

@@ -278,7 +278,7 @@ fn with_nothing_to_do_nothing_is_done() {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let before = pair.totals();
-            std::thread::sleep(Duration::from_millis(100));
+            assert!(pair.client.next_push(Duration::from_millis(100)).is_none());
             if pair.totals() == before {
                 break;
             }

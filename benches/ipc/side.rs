@@ -301,8 +301,10 @@ impl Errand {
             Workload::Calls => self.call(traffic, amount)?,
             Workload::Events => self.send(traffic, amount)?,
             Workload::Idle => {
-                if let Amount::Time(time) = amount {
-                    std::thread::sleep(time);
+                let begun = Instant::now();
+                // Nobody unparks this thread; it may wake up without that.
+                while let Some(left) = amount.left(begun.elapsed()) {
+                    std::thread::park_timeout(left);
                 }
             }
         }
@@ -353,6 +355,14 @@ impl Errand {
 }
 
 impl Amount {
+    /// What is left of the time, if it is one.
+    fn left(self, elapsed: Duration) -> Option<Duration> {
+        match self {
+            Self::Time(time) => time.checked_sub(elapsed),
+            Self::Count(_) => None,
+        }
+    }
+
     fn is_done(self, count: u64, elapsed: impl FnOnce() -> Duration) -> bool {
         match self {
             Self::Time(time) => elapsed() >= time,
