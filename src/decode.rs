@@ -35,6 +35,7 @@ pub struct Budget {
 
 impl Budget {
     /// The budget of a body of so many bytes: no element but a sizeless one takes less than one.
+    #[inline]
     pub fn for_len(len: usize) -> Self {
         Self {
             depth: Cell::new(DEPTH_MAX),
@@ -43,6 +44,7 @@ impl Budget {
         }
     }
 
+    #[inline]
     fn nested<T, E: de::Error>(&self, inner: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
         let depth = self.depth.get();
         let Some(left) = depth.checked_sub(1) else {
@@ -54,6 +56,7 @@ impl Budget {
         result
     }
 
+    #[inline]
     fn element<E: de::Error>(&self, counted: bool) -> Result<(), E> {
         let left = self.elements.get().checked_sub(usize::from(counted));
         self.elements
@@ -61,6 +64,7 @@ impl Budget {
         Ok(())
     }
 
+    #[inline]
     fn hint(&self, hint: Option<usize>) -> Option<usize> {
         let granted = hint?.min(self.hints.get());
         self.hints.set(self.hints.get() - granted);
@@ -78,6 +82,7 @@ pub struct Guarded<'b, T, const COUNTED: bool = false> {
 }
 
 impl<'b, T, const COUNTED: bool> Guarded<'b, T, COUNTED> {
+    #[inline]
     fn of(inner: T, budget: &'b Budget) -> Self {
         Self { inner, budget }
     }
@@ -85,6 +90,7 @@ impl<'b, T, const COUNTED: bool> Guarded<'b, T, COUNTED> {
 
 impl<'b, T> Guarded<'b, T> {
     /// Puts `inner` under the budget.
+    #[inline]
     pub fn new(inner: T, budget: &'b Budget) -> Self {
         Self { inner, budget }
     }

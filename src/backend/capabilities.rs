@@ -14,6 +14,10 @@ pub struct Capabilities {
     pub end_of_peer: EndOfPeer,
     /// The largest piece the transport moves at once; `None` for a stream, which has none.
     pub chunk_len_max: Option<u32>,
+    /// A `recv` that gives less than there was room for has taken all there was, and whatever comes
+    /// later, the end included, is another edge. The end may share the edge of the last bytes;
+    /// mio's event then shows it. Saves a system call for each message; `false` is always right.
+    pub short_recv_is_last: bool,
     /// How many peers the system's stock limits allow; `None` if only descriptors bound it.
     pub peers_stock_max: Option<u32>,
 }
@@ -28,6 +32,7 @@ impl Capabilities {
             peer_identity: PeerIdentity::Nobody,
             end_of_peer: EndOfPeer::AtOnce,
             chunk_len_max: None,
+            short_recv_is_last: false,
             peers_stock_max: None,
         }
     }

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use mio::{Interest, Registry, Token};
+use mio::event::Event;
+use mio::{Registry, Token};
 
 use crate::ambient;
 use crate::client::backoff::Backoff;
@@ -17,20 +18,21 @@ use crate::client::error::{CallError, CloseError, ConnectFailures, NotConnected}
 use crate::client::shared::{Outgoing, Shared, Status};
 use crate::close::CloseReason;
 use crate::envelope::{self, Head};
+use crate::event_loop::is_end;
 use crate::fork;
 use crate::hello::Hello;
 use crate::inbox::Inbox;
 use crate::protocol::Protocol;
 use crate::session::{Incoming, Role, Session};
 use crate::transport::Transport;
-use crate::wire::Read;
+use crate::wire::{Read, Watch};
 
 /// What one turn may read before it is the turn of writing and of whoever waits.
 const TURN_LEN_MAX: usize = 1 << 20;
 
 pub(crate) struct Driver<P: Protocol> {
     shared: Arc<Shared<P>>,
-    registry: Registry,
+    registry: Arc<Registry>,
     token: Token,
     transports: Vec<Transport>,
     hello: Hello,
@@ -47,6 +49,10 @@ pub(crate) struct Driver<P: Protocol> {
     backoff: Backoff,
     /// The last turn has left something to read.
     more: bool,
+    /// Of the backend's [`Capabilities`](crate::backend::Capabilities).
+    short_recv_is_last: bool,
+    /// The server has said all: it is read to its end.
+    ended: bool,
     closed: bool,
     generation: u32,
     /// Whose calls have ended, to be woken once the lock is let go.
@@ -79,7 +85,7 @@ impl<P: Protocol> Driver<P> {
             hello: Hello::new(P::NAME, P::VERSION, limits, epoch),
             backoff: Backoff::new(limits.reconnect_delay_min, limits.reconnect_delay_max, seed),
             shared,
-            registry,
+            registry: Arc::new(registry),
             token,
             transports,
             session: None,
@@ -90,6 +96,8 @@ impl<P: Protocol> Driver<P> {
             retry_at: Some(now),
             opened_at: None,
             more: false,
+            short_recv_is_last: false,
+            ended: false,
             closed: false,
             generation: fork::generation(),
             wakers: Vec::new(),
@@ -103,6 +111,11 @@ impl<P: Protocol> Driver<P> {
     /// Whether the client is closed: there is nothing left to drive.
     pub(crate) fn is_closed(&self) -> bool {
         self.closed
+    }
+
+    /// Takes note of an event. Those of others are ignored.
+    pub(crate) fn handle_event(&mut self, event: &Event) {
+        self.ended |= event.token() == self.token && is_end(event);
     }
 
     /// Does everything that can be done now.
@@ -162,16 +175,17 @@ impl<P: Protocol> Driver<P> {
         self.retry_at = None;
         self.shared.counters.attempts.one();
         let transport = &self.transports[self.current];
+        self.short_recv_is_last = transport.backend.capabilities().short_recv_is_last;
+        self.ended = false;
         let connected = transport
             .backend
             .connect(&transport.address)
             .and_then(|mut link| {
-                let interests = Interest::READABLE | Interest::WRITABLE;
-                self.registry.register(&mut link, self.token, interests)?;
-                Ok(link)
+                let watch = Watch::begin(&self.registry, self.token, &mut link)?;
+                Ok((link, watch))
             });
         match connected {
-            Ok(link) => {
+            Ok((link, watch)) => {
                 let mut outgoing = self.shared.outgoing();
                 let wire = &mut outgoing.wire;
                 self.inbox.clear();
@@ -182,7 +196,7 @@ impl<P: Protocol> Driver<P> {
                     &mut wire.outbox,
                     now,
                 ));
-                wire.attach(link, now);
+                wire.attach(link, Some(watch), now);
             }
             Err(error) => {
                 let error = if error.kind() == ErrorKind::WouldBlock {
@@ -247,11 +261,14 @@ impl<P: Protocol> Driver<P> {
     }
 
     fn receive_all(&mut self, now: Instant) -> Result<(), CloseReason> {
-        let mut lent = std::mem::take(&mut self.lent);
-        self.inbox.lend(&mut lent);
+        // There is nobody else who could want the buffer.
+        if !self.inbox.is_lent() {
+            self.inbox.lend(&mut self.lent);
+        }
         let received = self.receive(now);
-        self.inbox.give_back(&mut lent);
-        self.lent = lent;
+        if self.inbox.is_swollen() {
+            self.inbox.give_back(&mut self.lent);
+        }
         received
     }
 
@@ -284,7 +301,9 @@ impl<P: Protocol> Driver<P> {
         let mut left = TURN_LEN_MAX;
         self.more = false;
         loop {
-            let read = self.shared.outgoing().wire.recv(self.inbox.room());
+            let room = self.inbox.room();
+            let room_len = room.len();
+            let read = self.shared.outgoing().wire.recv(room);
             match read {
                 Ok(Read::Bytes(len)) => {
                     self.inbox.filled(len);
@@ -292,6 +311,9 @@ impl<P: Protocol> Driver<P> {
                     self.handle_frames(now)?;
                     if left == 0 {
                         self.more = true;
+                        return Ok(());
+                    }
+                    if len < room_len && self.short_recv_is_last && !self.ended {
                         return Ok(());
                     }
                 }

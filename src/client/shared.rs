@@ -125,7 +125,7 @@ impl<P: Protocol> Shared<P> {
             }
         }
         outgoing.events += 1;
-        self.counters.events.one();
+        self.counters.events.one_alone();
         self.write_or_ask(outgoing);
         Ok(())
     }

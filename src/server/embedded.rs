@@ -75,7 +75,7 @@ impl<P: Protocol, H: Handler<P>> EmbeddedServer<P, H> {
 
     /// Takes note of an event. Events of other sources are ignored.
     pub fn handle_event(&mut self, event: &Event) {
-        self.engine.handle_event(event.token());
+        self.engine.handle_event(event);
     }
 
     /// As [`handle_event`](EmbeddedServer::handle_event), for a simulation that makes its own
@@ -83,7 +83,7 @@ impl<P: Protocol, H: Handler<P>> EmbeddedServer<P, H> {
     #[cfg(feature = "internals")]
     #[doc(hidden)]
     pub fn handle_token(&mut self, token: mio::Token) {
-        self.engine.handle_event(token);
+        self.engine.handle_token(token, false);
     }
 
     /// What the server holds.

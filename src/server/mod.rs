@@ -140,7 +140,7 @@ impl<P: Protocol, H: Handler<P>> Server<P, H> {
             let deadline = self.engine.deadline(ambient::now());
             let engine = &mut self.engine;
             self.event_loop
-                .wait(deadline, |token| engine.handle_event(token))?;
+                .wait(deadline, |event| engine.handle_event(event))?;
             engine.turn(ambient::now());
         }
         Ok(())

@@ -251,6 +251,7 @@ fn a_lane_that_is_never_empty_does_not_grow() {
             outbox.written(1000);
         }
     });
-    // Twice what waits, doubled once by the vector.
-    assert!(peak <= 4 * LEN_MAX, "{peak}");
+    // What waits, and chunks of 64 KiB: the one that is written, the one that is filled, and one
+    // that was grown to that size.
+    assert!(peak <= LEN_MAX + 3 * 72 * 1024, "{peak}");
 }

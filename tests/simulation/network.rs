@@ -77,6 +77,8 @@ struct End {
     edge: bool,
     recv_blocked: bool,
     send_blocked: bool,
+    /// Registered for reading alone: room makes no edge.
+    deaf_to_room: bool,
     dropped: bool,
     /// Reads what has arrived, then fails; sends nothing more.
     reset: bool,
@@ -352,9 +354,7 @@ impl Net {
                     *to = from;
                 }
                 flow.len -= len;
-                if std::mem::take(&mut ends[1 - side].send_blocked) {
-                    ends[1 - side].edge = true;
-                }
+                ends[1 - side].find_room();
                 return Ok(len);
             }
             if ends[side].reset {
@@ -429,6 +429,15 @@ impl Net {
     }
 }
 
+impl End {
+    fn find_room(&mut self) {
+        if self.send_blocked && !self.deaf_to_room {
+            self.send_blocked = false;
+            self.edge = true;
+        }
+    }
+}
+
 impl Flow {
     fn lose(&mut self, arrived_too: bool) {
         self.in_flight.clear();
@@ -459,8 +468,7 @@ impl Connection {
             let flow = &mut flows[1 - side];
             if end.edge_at.is_some_and(|at| now >= at) {
                 end.edge_at = None;
-                end.send_blocked = false;
-                end.edge = true;
+                end.find_room();
             }
             if now < end.ready_at {
                 continue;
@@ -635,8 +643,18 @@ impl Source for SimulatedLink {
         Ok(())
     }
 
-    fn reregister(&mut self, _: &Registry, _: Token, _: Interest) -> io::Result<()> {
-        unreachable!("nobody registers twice")
+    fn reregister(&mut self, _: &Registry, _: Token, interest: Interest) -> io::Result<()> {
+        let mut net = self.net.lock();
+        let connection = net.connections.get_mut(&self.id).unwrap();
+        let flow = &connection.flows[self.side];
+        let room = flow.len < flow.capacity;
+        let end = &mut connection.ends[self.side];
+        end.deaf_to_room = !interest.is_writable();
+        // Room that is there by now counts as news, unless it is said to come later.
+        if room && end.edge_at.is_none() {
+            end.find_room();
+        }
+        Ok(())
     }
 
     fn deregister(&mut self, _: &Registry) -> io::Result<()> {
