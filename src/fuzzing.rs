@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use crate::ambient;
 use crate::close::CloseReason;
 use crate::envelope::{self, Head};
 use crate::frame::HEADER_LEN;
@@ -193,7 +194,7 @@ impl Side {
             frame_len_max: FRAME_LEN_MAX,
             ..Limits::default()
         };
-        let now = Instant::now();
+        let now = ambient::now();
         let mut outbox = Outbox::new(limits.outbox_len_max);
         let hello = Hello::new("fuzz", 1, &limits, 1);
         let session = Session::new(role, hello, limits, &mut outbox, now);

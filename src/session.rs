@@ -378,6 +378,11 @@ impl Session {
         if self.ending.said.is_none() {
             self.ending.said = Some(now);
             self.ending.first = !self.ending.heard;
+            if self.ending.heard && self.events > self.events_acknowledged {
+                // Ahead of the goodbye, whatever else waits: it is said once.
+                let ack = self.acknowledgement(0);
+                control(outbox, ack, &());
+            }
             outbox.append_last(|bytes| {
                 envelope::encode(bytes, &Head::Goodbye, &(), FRAME_LEN_MIN)
                     .expect("a goodbye is shorter than FRAME_LEN_MIN");

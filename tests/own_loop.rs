@@ -22,6 +22,16 @@ const CLIENT: Token = Token(2);
 /// All from here on.
 const SERVER: Token = Token(3);
 
+/// Nothing but other threads and its own sources end a poll.
+fn restful() -> Limits {
+    Limits {
+        handshake_timeout: 10 * PATIENCE,
+        ping_interval: 10 * PATIENCE,
+        silence_timeout: 30 * PATIENCE,
+        ..Limits::default()
+    }
+}
+
 /// An application with a loop of its own.
 struct Application {
     poll: Poll,
@@ -69,12 +79,20 @@ impl Application {
         }
     }
 
-    /// One round, as the documentation says.
-    fn round(&mut self) {
+    /// How long the next poll may take.
+    fn timeout(&self) -> Duration {
         let timeouts = [self.server.timeout(), self.client.timeout()];
         let shortest = timeouts.into_iter().flatten().min();
         // Nobody tells this loop that a test has run out of patience.
-        let timeout = shortest.unwrap_or(PATIENCE).min(PATIENCE);
+        shortest.unwrap_or(PATIENCE).min(PATIENCE)
+    }
+
+    /// One round, as the documentation says.
+    fn round(&mut self) {
+        self.round_within(self.timeout());
+    }
+
+    fn round_within(&mut self, timeout: Duration) {
         self.poll.poll(&mut self.events, Some(timeout)).unwrap();
         for event in &self.events {
             if event.token() == OWN {
@@ -94,6 +112,13 @@ impl Application {
             self.round();
             is_so(self)
         });
+    }
+
+    /// Until there is nothing to do but to wait for others.
+    fn rest(&mut self) {
+        while !self.events.is_empty() || self.timeout() == Duration::ZERO {
+            self.round_within(Duration::ZERO);
+        }
     }
 
     fn connect(&mut self) -> Client<Chat> {
@@ -169,13 +194,7 @@ fn other_threads_call_through_the_loop() {
 #[test]
 fn a_loop_at_rest_is_woken_by_other_threads_and_by_its_own_sources() {
     on_every_transport(|place| {
-        // The poll would go on for minutes.
-        let limits = Limits {
-            ping_interval: 10 * PATIENCE,
-            silence_timeout: 30 * PATIENCE,
-            ..Limits::default()
-        };
-        let mut application = Application::new(place, &limits);
+        let mut application = Application::new(place, &restful());
         let client = application.connect();
         let address = application.socket.local_addr().unwrap();
         let recorder = application.recorder.clone();
@@ -230,12 +249,13 @@ fn a_loop_with_nothing_to_do_sleeps_until_the_next_ping() {
 #[test]
 fn a_server_in_a_loop_is_shut_down_from_another_thread() {
     on_every_transport(|place| {
-        let mut application = Application::new(place, &Limits::default());
+        let mut application = Application::new(place, &restful());
         let client = application.connect();
         for event in 0..100 {
             client.send(&note(event)).unwrap();
         }
         let (handle, recorder) = (application.server.handle(), application.recorder.clone());
+        application.rest();
         thread::scope(|scope| {
             let shutdown = scope.spawn(|| handle.shutdown(PATIENCE));
             application.run_until("it has stopped", |application| {
@@ -252,11 +272,12 @@ fn a_server_in_a_loop_is_shut_down_from_another_thread() {
 #[test]
 fn a_client_in_a_loop_is_closed_from_another_thread() {
     on_every_transport(|place| {
-        let mut application = Application::new(place, &Limits::default());
+        let mut application = Application::new(place, &restful());
         let client = application.connect();
         for event in 0..100 {
             client.send(&note(event)).unwrap();
         }
+        application.rest();
         thread::scope(|scope| {
             let close = scope.spawn(|| client.close(PATIENCE));
             application.run_until("it is closed", |application| application.client.is_closed());

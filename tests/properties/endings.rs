@@ -177,3 +177,40 @@ fn a_farewell_out_of_turn_ends_nothing() {
         assert!(!side.session.is_over(&mut side.outbox));
     }
 }
+
+/// What would leave behind it is lost to a peer that reads no further, and still has a chance on the
+/// next connection.
+#[test]
+fn an_abort_is_the_last_word() {
+    let now = Instant::now();
+    for begun in [false, true] {
+        let (mut client, mut server) = (Side::new(Role::Client, now), Side::new(Role::Server, now));
+        for _ in 0..3 {
+            client.write(&mut server);
+            server.read(Role::Server, now);
+            server.write(&mut client);
+            client.read(Role::Client, now);
+        }
+        client.say(Head::Event, 1);
+        client.say(Head::Event, 2);
+        if begun {
+            client.outbox.written(3);
+        }
+        let reason = CloseReason::Malformed("as the test says");
+        assert!(!client.session.close(&reason, &mut client.outbox));
+        let mut left = vec![0; if begun { 3 } else { 0 }];
+        left.extend(crate::drain(&mut client.outbox));
+        // The event that was begun, if one was, and the abort.
+        assert_eq!(left.len(), if begun { 6 + 6 } else { 6 });
+        assert_eq!(
+            decode_head(&left[left.len() - 2..]).unwrap().0,
+            Head::Abort { code: 13 }
+        );
+        let mut kept = 0;
+        client.outbox.reset(|_| {
+            kept += 1;
+            true
+        });
+        assert_eq!(kept, if begun { 1 } else { 2 });
+    }
+}

@@ -340,6 +340,13 @@ impl Person {
         matches!(state, ClientState::Connecting | ClientState::Waiting { .. })
     }
 
+    /// The events that wait to be sent, while there is no connection.
+    pub fn queued(&self) -> u64 {
+        let counters = self.client.counters();
+        let settled = counters.events_acknowledged + counters.events_in_doubt;
+        counters.events - settled - counters.events_too_long
+    }
+
     /// What has to hold at any time.
     pub fn check(&self) {
         let counters = self.client.counters();

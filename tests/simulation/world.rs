@@ -39,6 +39,8 @@ pub struct World {
     turns: u32,
     troubled: bool,
     temper: Temper,
+    /// Its clients are sent more than they can read at once, in the end.
+    floods: bool,
 }
 
 /// What the applications of one run mostly do, in parts of a whole.
@@ -134,6 +136,7 @@ impl World {
             moody: random.pick(&[0, 0, 20]),
         };
         let temper = Temper::new(&mut random);
+        let floods = random.chance(20);
         // The slowest network is still in good health for a client: it keeps its bounds. (A ping
         // waits for the frame that was begun before it.)
         let ping_interval = Duration::from_secs(random.pick(&[2, 5, 30]));
@@ -163,6 +166,7 @@ impl World {
             turns: 0,
             troubled: true,
             temper,
+            floods,
         }
     }
 
@@ -614,7 +618,7 @@ impl World {
         self.server_limits = Limits {
             frame_len_max,
             outbox_len_max: usize::try_from(frame_len_max).unwrap() * 20,
-            silence_timeout: Duration::from_secs(self.random.pick(&[15, 90])),
+            silence_timeout: Duration::from_secs(if self.floods { 15 } else { 90 }),
             ..generous()
         };
         self.stop_server(Duration::from_secs(1));
@@ -668,6 +672,8 @@ impl World {
     fn close_some_while_away(&mut self) {
         for person in &mut self.people {
             let away = person.is_away() && person.closing_until.is_none();
+            // The slowest network takes its time for more.
+            let away = away && person.queued() <= 4;
             if self.server.is_none() && away && self.random.chance(30) {
                 self.trace
                     .add(self.now, "closes while away, client", u64::from(person.id));
@@ -705,7 +711,7 @@ impl World {
             counters.closed.total() - counters.closed.for_reason("finished")
         };
         let before = lost(&handle.counters());
-        for _ in 0..self.random.within(0..=300) {
+        for _ in 0..self.random.pick(&[30, 150, 300]) {
             let push = self.book.lock().next_push(0, false, 900);
             handle.broadcast(&push);
         }
@@ -746,7 +752,7 @@ impl World {
             !people.any(|person| person.closing_until.is_some())
                 && peers == Some(world.people.len())
         });
-        if self.random.chance(20) {
+        if self.floods {
             self.flood();
         }
         // A last push reaches everybody who is there.
