@@ -1,14 +1,22 @@
 //! What a piece of code has allocated at most, on its own thread.
 
 use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 
 struct Counting;
 
-thread_local! {
-    static LIVE: Cell<isize> = const { Cell::new(0) };
-    static PEAK: Cell<isize> = const { Cell::new(0) };
+#[allow(
+    clippy::missing_const_for_thread_local,
+    reason = "on Windows with the GNU linker clippy does not see the `const` behind the macro"
+)]
+mod counts {
+    use std::cell::Cell;
+
+    thread_local! {
+        pub static LIVE: Cell<isize> = const { Cell::new(0) };
+        pub static PEAK: Cell<isize> = const { Cell::new(0) };
+    }
 }
+use counts::{LIVE, PEAK};
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;

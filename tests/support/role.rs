@@ -42,6 +42,11 @@ pub fn told() -> impl Iterator<Item = String> {
 }
 
 /// The transport that the parent has passed.
+#[allow(
+    unused_variables,
+    unused_mut,
+    reason = "without a transport nobody asks for the address"
+)]
 pub fn transport() -> Transport {
     let address = passed("ADDRESS");
     match passed("SCHEME").as_str() {
