@@ -12,6 +12,8 @@
 
 mod capabilities;
 mod directory;
+#[cfg(all(unix, feature = "uds"))]
+mod name;
 #[cfg(feature = "tcp")]
 mod tcp;
 #[cfg(feature = "uds")]
