@@ -12,7 +12,9 @@
 
 mod capabilities;
 mod directory;
-#[cfg(all(unix, feature = "uds"))]
+#[cfg(feature = "fifo")]
+mod fifo;
+#[cfg(all(unix, any(feature = "uds", feature = "fifo")))]
 mod name;
 #[cfg(feature = "tcp")]
 mod tcp;
@@ -29,6 +31,8 @@ pub use crate::fork::Guarded;
 
 pub use capabilities::{Capabilities, EndOfPeer, PeerIdentity};
 pub use directory::runtime_directory;
+#[cfg(feature = "fifo")]
+pub use fifo::Fifo;
 #[cfg(feature = "tcp")]
 pub use tcp::Tcp;
 #[cfg(feature = "uds")]
