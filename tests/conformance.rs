@@ -9,6 +9,7 @@
 
 use wayside::conformance::Fixture;
 
+#[cfg(any(all(unix, any(feature = "uds", feature = "fifo")), feature = "tcp"))]
 /// A directory that is closed to others, as tempfile's own are not.
 fn private_directory() -> tempfile::TempDir {
     let mut builder = tempfile::Builder::new();
@@ -16,13 +17,13 @@ fn private_directory() -> tempfile::TempDir {
     builder.tempdir().expect("a directory")
 }
 
-#[cfg(unix)]
+#[cfg(all(unix, any(feature = "uds", feature = "fifo", feature = "tcp")))]
 fn restrict(builder: &mut tempfile::Builder<'_, '_>) {
     use std::os::unix::fs::PermissionsExt;
     builder.permissions(std::fs::Permissions::from_mode(0o700));
 }
 
-#[cfg(not(unix))]
+#[cfg(all(not(unix), feature = "tcp"))]
 fn restrict(_builder: &mut tempfile::Builder<'_, '_>) {}
 
 /// For a backend whose address is a path: fresh ones in a directory of their own, whose names show
