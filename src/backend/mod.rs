@@ -12,6 +12,12 @@
 
 mod capabilities;
 mod directory;
+#[cfg(feature = "fifo")]
+mod fifo;
+#[cfg(feature = "mqueue")]
+mod mqueue;
+#[cfg(all(unix, any(feature = "uds", feature = "fifo")))]
+mod name;
 #[cfg(feature = "tcp")]
 mod tcp;
 #[cfg(feature = "uds")]
@@ -27,6 +33,10 @@ pub use crate::fork::Guarded;
 
 pub use capabilities::{Capabilities, EndOfPeer, PeerIdentity};
 pub use directory::runtime_directory;
+#[cfg(feature = "fifo")]
+pub use fifo::Fifo;
+#[cfg(feature = "mqueue")]
+pub use mqueue::{Mqueue, MqueueOptions};
 #[cfg(feature = "tcp")]
 pub use tcp::Tcp;
 #[cfg(feature = "uds")]
