@@ -1,5 +1,6 @@
 //! Where sockets and keys come to lie.
 
+#[cfg(unix)]
 use wayside::Transport;
 use wayside::settings::Settings;
 

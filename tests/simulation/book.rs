@@ -5,7 +5,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use wayside::{CloseReason, Handler, Peer, PeerKey, Protocol, Responder};
@@ -108,7 +107,6 @@ pub struct Book {
     pub violation: Option<String>,
     /// When the handler was last entered, and how often: for the trace.
     pub entries: u64,
-    pub now: Duration,
 }
 
 #[derive(Clone, Default)]

@@ -13,6 +13,12 @@
 //! that is true; pushes come in order, at most once; and when nothing breaks any more, everything
 //! comes to rest, with nothing left behind.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "this is test code: it fails by panicking, and says how to repeat it"
+)]
+
 mod book;
 mod network;
 mod person;
