@@ -23,7 +23,7 @@
 //! What it shows: a transport is three traits that move bytes, [`Backend`], [`Listener`] and
 //! [`Link`]. They know nothing of messages, and what is above them does not know which they are.
 //! Wrapping is also the way to encrypt, compress, slow down or break a transport. One that opens
-//! descriptors of its own keeps them out of forked children with a `wayside::backend::ForkGuard`;
+//! descriptors of its own keeps them out of forked children with a `wayside::backend::Guarded`;
 //! here the wrapped one does.
 #![expect(
     clippy::print_stdout,

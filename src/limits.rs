@@ -75,6 +75,9 @@ impl Default for Limits {
 /// The shortest `frame_len_max` that still holds every control frame.
 pub(crate) const FRAME_LEN_MIN: u32 = 1024;
 
+/// The longest of all times, a year: a point in time so far ahead can always be named.
+pub(crate) const DURATION_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
+
 impl Limits {
     /// Checks that the bounds fit each other.
     ///
@@ -108,8 +111,23 @@ impl Limits {
                 ),
             );
         }
-        // Doubled without a panic: whoever fills the fields may have put any duration there.
-        if self.silence_timeout < self.ping_interval.saturating_mul(2) {
+        for (bounds, value) in [
+            (&["handshake_timeout"], self.handshake_timeout),
+            (&["ping_interval"], self.ping_interval),
+            (&["silence_timeout"], self.silence_timeout),
+            (&["frame_timeout"], self.frame_timeout),
+            (&["stall_timeout"], self.stall_timeout),
+            (&["reconnect_delay_max"], self.reconnect_delay_max),
+        ] {
+            if value > DURATION_MAX {
+                let name = bounds[0];
+                return error(
+                    bounds,
+                    format!("{name} is {value:?}, can be {DURATION_MAX:?} at most"),
+                );
+            }
+        }
+        if self.silence_timeout < self.ping_interval * 2 {
             let (silence, ping) = (self.silence_timeout, self.ping_interval);
             return error(
                 &["silence_timeout", "ping_interval"],
@@ -175,5 +193,28 @@ impl LimitsError {
     #[must_use]
     pub fn problem(&self) -> &str {
         &self.problem
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_without_end_are_refused() {
+        let changes: [fn(&mut Limits); 6] = [
+            |limits| limits.handshake_timeout = Duration::MAX,
+            |limits| limits.ping_interval = Duration::MAX,
+            |limits| limits.silence_timeout = Duration::MAX,
+            |limits| limits.frame_timeout = Duration::MAX,
+            |limits| limits.stall_timeout = Duration::MAX,
+            |limits| limits.reconnect_delay_max = Duration::MAX,
+        ];
+        for change in changes {
+            let mut limits = Limits::default();
+            change(&mut limits);
+            let text = limits.check().unwrap_err().to_string();
+            assert!(text.contains("at most"), "{text}");
+        }
     }
 }

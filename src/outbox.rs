@@ -12,7 +12,8 @@
 //! Invariants:
 //! - Bytes leave frame by frame: a frame that was begun is finished before another lane's turn.
 //! - `urgent` and `bulk` leave only while the gate is open, and `bulk` nothing behind the seal.
-//! - The bytes that wait in `urgent` and `bulk` never exceed `len_max`.
+//! - The bytes that wait in `urgent` and `bulk` never exceed `len_max`, but for small frames that
+//!   are bounded in number: a goodbye, and the sync of each flush.
 
 use crate::frame;
 
@@ -72,12 +73,37 @@ impl Outbox {
         lane: Lane,
         encode: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
     ) -> Result<(), Refusal<E>> {
-        let (len, max) = (self.queued_len(), self.len_max);
+        let max = match lane {
+            Lane::Control => usize::MAX,
+            Lane::Urgent | Lane::Bulk => self.len_max,
+        };
+        self.append_within(max, lane, encode)
+    }
+
+    /// Appends a small frame to the bulk lane whatever the bound: one of a kind that is bounded in
+    /// number.
+    ///
+    /// # Errors
+    /// Those of `encode`.
+    pub fn append_beyond<E>(
+        &mut self,
+        encode: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+    ) -> Result<(), Refusal<E>> {
+        self.append_within(usize::MAX, Lane::Bulk, encode)
+    }
+
+    fn append_within<E>(
+        &mut self,
+        max: usize,
+        lane: Lane,
+        encode: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+    ) -> Result<(), Refusal<E>> {
+        let len = self.queued_len();
         let buffer = self.buffer(lane);
         buffer.make_room();
         let frame = Uncommitted::new(&mut buffer.bytes);
         encode(frame.bytes).map_err(Refusal::Encode)?;
-        if lane != Lane::Control && len + frame.len() > max {
+        if frame.len() > max.saturating_sub(len) {
             return Err(Refusal::Full { len, max });
         }
         frame.commit();

@@ -8,6 +8,16 @@ use crate::backend::Backend;
 /// A backend and an address that it understands.
 ///
 /// Settings make these from `transport = "…"`; programs make them for backends of their own.
+///
+/// ```
+/// # #[cfg(feature = "tcp")] {
+/// use wayside::{Transport, backend::Tcp};
+///
+/// let transport = Transport::new(Tcp::new("/run/shop/shop.key"), "127.0.0.1:7471");
+/// assert_eq!(transport.to_string(), "tcp:127.0.0.1:7471");
+/// assert_eq!(transport.at("127.0.0.1:0").address(), "127.0.0.1:0");
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Transport {
     pub(crate) backend: Arc<dyn Backend>,

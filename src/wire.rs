@@ -75,6 +75,13 @@ impl Wire {
             .append(lane, |bytes| envelope::encode(bytes, &head, body, max))
     }
 
+    /// Encodes a head alone to the end of the bulk lane, also beyond the outbox's bound.
+    pub(crate) fn append_beyond(&mut self, head: Head) -> Result<(), Refusal<EncodeError>> {
+        let max = self.frame_len_max;
+        self.outbox
+            .append_beyond(|bytes| envelope::encode(bytes, &head, &(), max))
+    }
+
     /// Whether so much waits that nothing should be done that makes it more: the outbox is half
     /// full, or has no room for the longest frame.
     pub(crate) fn is_choked(&self) -> bool {

@@ -602,7 +602,8 @@ fn a_panic_in_encoding_or_decoding_costs_one_message_or_one_connection() {
         );
         assert_eq!(call(Bomb::Dud).unwrap(), Bomb::Dud);
         assert_eq!(client.counters().opened, 3);
-        assert_eq!(server.counters().handler_panics, 1);
+        let closed = server.counters().closed;
+        assert_eq!(closed.for_reason("handler_panicked"), 1);
     });
 }
 

@@ -41,3 +41,23 @@ fn an_end_that_was_begun_comes_without_anybody_waiting() {
         assert!(serving.server.shutdown(PATIENCE));
     });
 }
+
+#[test]
+fn a_request_is_handled_behind_the_events_before_it() {
+    on_every_transport(|place| {
+        let serving = place.serve(Limits::default());
+        let client = serving.client();
+        for number in 1..=100 {
+            client.send(&note(number)).unwrap();
+            assert_eq!(echo(&client, "after"), "after");
+            let next = |happened: &Happened| match happened {
+                Happened::Event(_, note) => Some(Ok(note.number)),
+                Happened::Asked(_, ask) => Some(Err(ask.clone())),
+                _ => None,
+            };
+            assert_eq!(serving.recorder.wait_for(next), Ok(number));
+            let after = Ask::Echo("after".to_owned());
+            assert_eq!(serving.recorder.wait_for(next), Err(after));
+        }
+    });
+}

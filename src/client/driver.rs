@@ -4,13 +4,11 @@
 //! loop. It never blocks.
 
 use std::io::ErrorKind;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use mio::{Interest, Registry, Token};
-use serde::de::DeserializeOwned;
 
 use crate::ambient;
 use crate::client::backoff::Backoff;
@@ -307,14 +305,14 @@ impl<P: Protocol> Driver<P> {
             match session.receive(payload)? {
                 Incoming::Opened => self.opened(now),
                 Incoming::Reply { id, body } => {
-                    let reply = decode(body)?;
+                    let reply = envelope::decode_body(body)?;
                     self.end_call(id, Ok(Answer::Reply(reply)));
                 }
                 Incoming::Failed { id, failure } => {
                     self.end_call(id, Err(CallError::Failed(failure)));
                 }
                 Incoming::Push(body) => {
-                    let push = decode(body)?;
+                    let push = envelope::decode_body(body)?;
                     self.shared.counters.pushes.one();
                     if self.shared.pushes.add(push) {
                         self.shared.counters.pushes_dropped.one();
@@ -521,10 +519,4 @@ impl<P: Protocol> Driver<P> {
         self.wake();
         shared.pushes.close();
     }
-}
-
-/// Decodes a message by its own code, which may panic: whoever drives must not fall with it.
-fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, CloseReason> {
-    let decoded = catch_unwind(AssertUnwindSafe(|| envelope::decode_body(body)));
-    decoded.unwrap_or(Err(CloseReason::HandlerPanicked))
 }

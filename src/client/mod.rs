@@ -53,6 +53,47 @@ use shared::TIMEOUT_MAX;
 /// When the last clone is dropped, the client says goodbye and gives what it has still to send a
 /// second to leave; [`close`](Client::close) does the same with a time of your own and says what
 /// came of it. After a fork the child's clones are another client, with a connection of its own.
+///
+/// ```
+/// # use serde::{Deserialize, Serialize};
+/// # use wayside::{Client, Handler, Never, Peer, Protocol, Responder, Server, Transport};
+/// # struct Shouting;
+/// # impl Protocol for Shouting {
+/// #     const NAME: &'static str = "shouting";
+/// #     const VERSION: u32 = 1;
+/// #     type Event = String;
+/// #     type Request = String;
+/// #     type Reply = String;
+/// #     type Push = String;
+/// # }
+/// # struct Shouter;
+/// # impl Handler<Shouting> for Shouter {
+/// #     fn event(&mut self, _: &Peer<Shouting>, _: String) {}
+/// #     fn request(&mut self, _: &Peer<Shouting>, text: String, responder: Responder<Shouting>) {
+/// #         responder.reply(&text.to_uppercase()).ok();
+/// #     }
+/// # }
+/// # use std::time::Duration;
+/// # #[cfg(feature = "tcp")] {
+/// # let folder = tempfile::tempdir()?;
+/// # let tcp = wayside::backend::Tcp::new(folder.path().join("key"));
+/// # let place = Transport::new(tcp, "127.0.0.1:0");
+/// # let server = Server::builder().listen(place.clone()).bind(Shouter)?.spawn()?;
+/// # let place = place.at(server.endpoints()[0].address());
+/// let patience = Duration::from_secs(5);
+/// let client = Client::<Shouting>::builder().transport(place).connect(patience)?;
+///
+/// // An event: never blocks, wants no answer.
+/// client.send(&"hello".to_owned())?;
+/// // A call: blocks until the reply is there.
+/// assert_eq!(client.call(&"hello".to_owned(), patience)?, "HELLO");
+///
+/// client.flush(patience)?;
+/// assert_eq!(client.counters().events_acknowledged, 1);
+/// client.close(patience)?;
+/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Client<P: Protocol> {
     running: Arc<Running<P>>,
 }

@@ -174,9 +174,9 @@ impl<P: Protocol> Shared<P> {
 
     /// Asks the server to say when it has handled everything so far.
     pub(crate) fn begin_sync(&self, timeout: Duration) -> Result<(CallId, Instant), CallError> {
-        self.begin_with(timeout, |wire, id| {
-            wire.append(Lane::Bulk, Head::Sync { id }, &())
-        })
+        // Whoever waits for a full outbox to empty must not be told that it is full: as many of
+        // these wait as `calls_max` allows.
+        self.begin_with(timeout, |wire, id| wire.append_beyond(Head::Sync { id }))
     }
 
     fn begin_with(

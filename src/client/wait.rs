@@ -88,6 +88,43 @@ impl Wake for Unparker {
 
 /// A call that was begun. Wait for it, or await it: it is a plain future and needs no runtime of
 /// any kind. Dropped, it tells the server that nobody waits any more.
+///
+/// ```
+/// # use serde::{Deserialize, Serialize};
+/// # use wayside::{Client, Handler, Never, Peer, Protocol, Responder, Server, Transport};
+/// # struct Shouting;
+/// # impl Protocol for Shouting {
+/// #     const NAME: &'static str = "shouting";
+/// #     const VERSION: u32 = 1;
+/// #     type Event = String;
+/// #     type Request = String;
+/// #     type Reply = String;
+/// #     type Push = String;
+/// # }
+/// # struct Shouter;
+/// # impl Handler<Shouting> for Shouter {
+/// #     fn event(&mut self, _: &Peer<Shouting>, _: String) {}
+/// #     fn request(&mut self, _: &Peer<Shouting>, text: String, responder: Responder<Shouting>) {
+/// #         responder.reply(&text.to_uppercase()).ok();
+/// #     }
+/// # }
+/// # use std::time::Duration;
+/// # #[cfg(feature = "tcp")] {
+/// # let folder = tempfile::tempdir()?;
+/// # let tcp = wayside::backend::Tcp::new(folder.path().join("key"));
+/// # let place = Transport::new(tcp, "127.0.0.1:0");
+/// # let server = Server::builder().listen(place.clone()).bind(Shouter)?.spawn()?;
+/// # let place = place.at(server.endpoints()[0].address());
+/// # let patience = Duration::from_secs(5);
+/// # let client = Client::<Shouting>::builder().transport(place).connect(patience)?;
+/// // Both are on their way before the first is waited for.
+/// let one = client.start(&"one".to_owned(), patience)?;
+/// let two = client.start(&"two".to_owned(), patience)?;
+/// assert_eq!(two.wait()?, "TWO");
+/// assert_eq!(one.wait()?, "ONE");
+/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[must_use = "a call that nobody waits for is cancelled"]
 pub struct Pending<P: Protocol> {
     shared: Arc<Shared<P>>,

@@ -14,11 +14,17 @@ pub struct Guarded<T>(T);
 
 impl<T> Guarded<T> {
     /// Opens the value. What else comes with it is handed on.
+    ///
+    /// # Errors
+    /// Those of `open`.
     pub fn open<X>(open: impl FnOnce() -> io::Result<(T, X)>) -> io::Result<(Self, X)> {
         open().map(|(value, extra)| (Self(value), extra))
     }
 
     /// The process is always the one that opened it.
+    ///
+    /// # Errors
+    /// Never.
     pub fn check(&self) -> io::Result<()> {
         Ok(())
     }

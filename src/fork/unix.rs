@@ -70,6 +70,10 @@ pub struct Guarded<T: AsFd> {
 
 impl<T: AsFd> Guarded<T> {
     /// Opens the value, which must not block. What else comes with it is handed on.
+    ///
+    /// # Errors
+    /// Those of `open`; the system has no memory left for its list of fork handlers, or no
+    /// `/dev/null`.
     pub fn open<X>(open: impl FnOnce() -> io::Result<(T, X)>) -> io::Result<(Self, X)> {
         ARMED
             .get_or_init(arm)
@@ -91,6 +95,9 @@ impl<T: AsFd> Guarded<T> {
 
 impl<T: AsFd> Guarded<T> {
     /// Fails in a forked child: the descriptor is its parent's.
+    ///
+    /// # Errors
+    /// `NotConnected`, with a text that says why.
     pub fn check(&self) -> io::Result<()> {
         if self.entry.generation == GENERATION.load(Ordering::Relaxed) {
             return Ok(());

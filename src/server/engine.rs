@@ -498,20 +498,16 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
         while let Some(payload) = inbox.next_payload(session.frame_len_max())? {
             match session.receive(payload)? {
                 Incoming::Event(body) => {
-                    guard(&self.counters, || {
-                        let event = envelope::decode_body(body)?;
-                        self.counters.events.one();
-                        self.handler.event(&peer, event);
-                        Ok(())
-                    })?;
+                    let event = envelope::decode_body(body)?;
+                    self.counters.events.one();
+                    guard(&self.counters, || self.handler.event(&peer, event))?;
                 }
                 Incoming::Request { id, timeout, body } => {
-                    let request = guard(&self.counters, || envelope::decode_body(body))?;
+                    let request = envelope::decode_body(body)?;
                     let deadline = now + timeout.min(TIMEOUT_MAX);
                     if let Some(responder) = self.take_call(shared, id, deadline)? {
                         guard(&self.counters, || {
                             self.handler.request(&peer, request, responder);
-                            Ok(())
                         })?;
                     }
                     if shared.outgoing().wire.is_choked() {
@@ -536,10 +532,7 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
                 Incoming::Opened => {
                     self.open(shared, session);
                     *connected = true;
-                    guard(&self.counters, || {
-                        self.handler.connected(&peer);
-                        Ok(())
-                    })?;
+                    guard(&self.counters, || self.handler.connected(&peer))?;
                 }
                 Incoming::Goodbye => shared.outgoing().ending = true,
                 Incoming::Nothing
@@ -721,11 +714,7 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
         if entry.connected {
             let peer = Peer::of(entry.shared);
             // The peer is gone already: after a panic there is nothing more to close.
-            guard(&self.counters, || {
-                self.handler.disconnected(&peer, &reason);
-                Ok(())
-            })
-            .ok();
+            guard(&self.counters, || self.handler.disconnected(&peer, &reason)).ok();
         }
     }
 }
@@ -756,15 +745,11 @@ enum More {
 /// The longest that a deadline is taken to lie ahead.
 pub(crate) const TIMEOUT_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// Runs the application's code: its handler, which is its own to keep whole, and the decoding of
-/// its messages.
-fn guard<T>(
-    counters: &LiveServerCounters,
-    code: impl FnOnce() -> Result<T, CloseReason>,
-) -> Result<T, CloseReason> {
-    catch_unwind(AssertUnwindSafe(code)).unwrap_or_else(|_| {
+/// Runs the application's code. The handler is the application's own to keep whole.
+fn guard(counters: &LiveServerCounters, code: impl FnOnce()) -> Result<(), CloseReason> {
+    catch_unwind(AssertUnwindSafe(code)).map_err(|_| {
         counters.handler_panics.one();
-        Err(CloseReason::HandlerPanicked)
+        CloseReason::HandlerPanicked
     })
 }
 

@@ -11,6 +11,7 @@ use std::time::Duration;
 use crate::ambient;
 use crate::counters::ServerCounters;
 use crate::endpoint::Endpoint;
+use crate::fork;
 use crate::outbox::Lane;
 use crate::protocol::Protocol;
 use crate::server::control::{Command, Control};
@@ -22,6 +23,8 @@ use crate::sync::lock;
 pub struct ServerHandle<P> {
     control: Arc<Control>,
     stopped: Arc<Stopped>,
+    /// Of the process that the server runs in.
+    generation: u32,
     protocol: PhantomData<fn() -> P>,
 }
 
@@ -36,6 +39,7 @@ impl<P> Clone for ServerHandle<P> {
         Self {
             control: Arc::clone(&self.control),
             stopped: Arc::clone(&self.stopped),
+            generation: self.generation,
             protocol: PhantomData,
         }
     }
@@ -52,6 +56,7 @@ impl<P: Protocol> ServerHandle<P> {
         Self {
             control,
             stopped: Arc::default(),
+            generation: fork::generation(),
             protocol: PhantomData,
         }
     }
@@ -101,12 +106,16 @@ impl<P: Protocol> ServerHandle<P> {
     /// clients to finish, answers their open calls, and closes whoever is left after `timeout`.
     ///
     /// Waits until that is done. True if every client could finish: then nothing that a client
-    /// had handed over was lost.
+    /// had handed over was lost. In a forked child, which has a copy of the value but no server, it
+    /// does nothing and is false.
     ///
     /// It waits for the server's loop. So a [`Handler`](crate::Handler) must not call it, nor the
     /// thread that drives an [`EmbeddedServer`](crate::EmbeddedServer): for those there is
     /// [`begin_shutdown`](ServerHandle::begin_shutdown).
     pub fn shutdown(&self, timeout: Duration) -> bool {
+        if self.generation != fork::generation() {
+            return false;
+        }
         let cut = || self.counters().closed.for_reason("closed_here");
         let cut_before = cut();
         self.begin_shutdown(timeout);
@@ -123,6 +132,9 @@ impl<P: Protocol> ServerHandle<P> {
 
     /// What [`shutdown`](ServerHandle::shutdown) does, without waiting for it.
     pub fn begin_shutdown(&self, timeout: Duration) {
+        if self.generation != fork::generation() {
+            return;
+        }
         let deadline = ambient::now() + timeout.min(TIMEOUT_MAX);
         self.control.order(Command::Stop { deadline });
     }
@@ -194,6 +206,10 @@ impl<P: Protocol> Deref for ServerThread<P> {
 
 impl<P: Protocol> Drop for ServerThread<P> {
     fn drop(&mut self) {
+        if self.handle.generation != fork::generation() {
+            // The thread is the parent's: there is nothing to wait for.
+            return;
+        }
         self.handle.shutdown(DROP_TIMEOUT);
         if let Some(thread) = self.thread.take() {
             match thread.join() {

@@ -9,6 +9,38 @@ use crate::server::{Peer, Responder};
 /// All methods are called by the server's loop, one after the other: a handler needs no locks, and
 /// what takes long belongs on another thread (a [`Responder`] and a [`Peer`] can go there).
 ///
+/// ```
+/// use wayside::{CloseReason, Handler, Never, Peer, Protocol, Responder};
+///
+/// struct Door;
+///
+/// impl Protocol for Door {
+///     const NAME: &'static str = "door";
+///     const VERSION: u32 = 1;
+///     type Event = String;
+///     type Request = String;
+///     type Reply = bool;
+///     type Push = Never;
+/// }
+///
+/// struct Guests(Vec<String>);
+///
+/// impl Handler<Door> for Guests {
+///     fn event(&mut self, _peer: &Peer<Door>, name: String) {
+///         self.0.push(name);
+///     }
+///
+///     fn request(&mut self, _peer: &Peer<Door>, name: String, responder: Responder<Door>) {
+///         // Who has gone meanwhile needs no answer; the server counts it.
+///         responder.reply(&self.0.contains(&name)).ok();
+///     }
+///
+///     fn disconnected(&mut self, peer: &Peer<Door>, reason: &CloseReason) {
+///         println!("{peer:?} has left: {reason}");
+///     }
+/// }
+/// ```
+///
 /// A panic in a handler closes the peer whose message it was over, is counted, and leaves the
 /// server running.
 pub trait Handler<P: Protocol>: Send + 'static {

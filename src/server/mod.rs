@@ -46,6 +46,46 @@ use engine::Engine;
 ///
 /// From [`Server::builder`]. It listens from the moment it is bound: clients that come before it
 /// runs wait. Dropping it gives its names back.
+///
+/// ```
+/// # use serde::{Deserialize, Serialize};
+/// # use wayside::{Client, Handler, Never, Peer, Protocol, Responder, Server, Transport};
+/// # struct Shouting;
+/// # impl Protocol for Shouting {
+/// #     const NAME: &'static str = "shouting";
+/// #     const VERSION: u32 = 1;
+/// #     type Event = String;
+/// #     type Request = String;
+/// #     type Reply = String;
+/// #     type Push = String;
+/// # }
+/// # struct Shouter;
+/// # impl Handler<Shouting> for Shouter {
+/// #     fn event(&mut self, _: &Peer<Shouting>, _: String) {}
+/// #     fn request(&mut self, _: &Peer<Shouting>, text: String, responder: Responder<Shouting>) {
+/// #         responder.reply(&text.to_uppercase()).ok();
+/// #     }
+/// # }
+/// # use std::time::Duration;
+/// # #[cfg(feature = "tcp")] {
+/// # let folder = tempfile::tempdir()?;
+/// # let tcp = wayside::backend::Tcp::new(folder.path().join("key"));
+/// # let place = Transport::new(tcp, "127.0.0.1:0");
+/// let server = Server::builder().listen(place.clone()).bind(Shouter)?;
+/// let place = place.at(server.endpoints()[0].address());
+/// let server = server.spawn()?;
+///
+/// let client = Client::<Shouting>::builder().transport(place);
+/// let client = client.connect(Duration::from_secs(5))?;
+/// server.broadcast(&"dinner".to_owned());
+/// assert_eq!(client.next_push(Duration::from_secs(5)).as_deref(), Some("dinner"));
+///
+/// client.close(Duration::from_secs(5))?;
+/// assert!(server.shutdown(Duration::from_secs(5)), "a client was cut off");
+/// assert_eq!(server.counters().pushes, 1);
+/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[must_use = "a server that does not run answers nobody"]
 pub struct Server<P: Protocol, H: Handler<P> = Unset> {
     event_loop: EventLoop,

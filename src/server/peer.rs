@@ -221,14 +221,15 @@ impl PeerShared {
         answer: Result<&T, Failure>,
     ) -> Result<(), ReplyError> {
         let mut outgoing = self.outgoing();
-        outgoing.calls_at_work -= 1;
-        if let Some(reason) = outgoing.gone() {
+        let unwanted = match outgoing.gone() {
+            Some(reason) => Some(ReplyError::Gone(reason)),
+            None if outgoing.calls.contains(&id) => None,
+            None => Some(ReplyError::Cancelled),
+        };
+        if let Some(error) = unwanted {
+            outgoing.calls_at_work -= 1;
             self.counters.replies_unwanted.one();
-            return Err(ReplyError::Gone(reason));
-        }
-        if !outgoing.calls.contains(&id) {
-            self.counters.replies_unwanted.one();
-            return Err(ReplyError::Cancelled);
+            return Err(error);
         }
         let wire = &mut outgoing.wire;
         let counters = &self.counters;
@@ -249,6 +250,8 @@ impl PeerShared {
             });
             (appended, count) = (failed(wire, Failure::ReplyUnencodable), &counters.failed);
         }
+        // Not sooner: if encoding has panicked, the responder is dropped and answers once more.
+        outgoing.calls_at_work -= 1;
         outgoing.calls.remove(&id);
         if let Err(Refusal::Full { max, .. }) = appended {
             // A call must end one way or the other: with no room to say how, the connection

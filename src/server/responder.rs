@@ -12,6 +12,45 @@ use crate::server::peer::{PeerShared, ReplyError};
 /// The duty to answer one request: now, or later from any thread.
 ///
 /// Dropped without an answer, it tells the client so.
+///
+/// ```
+/// # use std::time::Duration;
+/// # use wayside::{Client, Handler, Never, Peer, Protocol, Responder, Server, Transport};
+/// # struct Sums;
+/// # impl Protocol for Sums {
+/// #     const NAME: &'static str = "sums";
+/// #     const VERSION: u32 = 1;
+/// #     type Event = Never;
+/// #     type Request = u64;
+/// #     type Reply = u64;
+/// #     type Push = Never;
+/// # }
+/// struct Adder;
+///
+/// impl Handler<Sums> for Adder {
+/// #     fn event(&mut self, _: &Peer<Sums>, event: Never) {
+/// #         match event {}
+/// #     }
+///     fn request(&mut self, _peer: &Peer<Sums>, up_to: u64, responder: Responder<Sums>) {
+///         // It may take a while: not on the server's thread.
+///         std::thread::spawn(move || {
+///             if responder.is_wanted() {
+///                 responder.reply(&(0..=up_to).sum()).ok();
+///             }
+///         });
+///     }
+/// }
+/// # #[cfg(feature = "tcp")] {
+/// # let folder = tempfile::tempdir()?;
+/// # let tcp = wayside::backend::Tcp::new(folder.path().join("key"));
+/// # let place = Transport::new(tcp, "127.0.0.1:0");
+/// # let server = Server::builder().listen(place.clone()).bind(Adder)?.spawn()?;
+/// # let place = place.at(server.endpoints()[0].address());
+/// # let client = Client::<Sums>::builder().transport(place).connect(Duration::from_secs(5))?;
+/// assert_eq!(client.call(&100, Duration::from_secs(5))?, 5050);
+/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[must_use = "the client waits for an answer"]
 pub struct Responder<P> {
     peer: Arc<PeerShared>,
