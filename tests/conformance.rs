@@ -1,24 +1,29 @@
 //! The contract of the backends, proven for each that this system has.
 //!
 //! A new backend adds a module here.
-#![cfg(any(all(unix, feature = "uds"), feature = "tcp"))]
+#![cfg(any(
+    all(unix, feature = "uds"),
+    feature = "tcp",
+    all(windows, feature = "fifo")
+))]
 
 use wayside::conformance::Fixture;
 
 /// A directory that is closed to others, as tempfile's own are not.
+#[cfg(any(all(unix, feature = "uds"), feature = "tcp"))]
 fn private_directory() -> tempfile::TempDir {
     let mut builder = tempfile::Builder::new();
     restrict(&mut builder);
     builder.tempdir().expect("a directory")
 }
 
-#[cfg(unix)]
+#[cfg(all(unix, any(feature = "uds", feature = "tcp")))]
 fn restrict(builder: &mut tempfile::Builder<'_, '_>) {
     use std::os::unix::fs::PermissionsExt;
     builder.permissions(std::fs::Permissions::from_mode(0o700));
 }
 
-#[cfg(not(unix))]
+#[cfg(all(not(unix), feature = "tcp"))]
 fn restrict(_builder: &mut tempfile::Builder<'_, '_>) {}
 
 #[cfg(all(unix, feature = "uds"))]
@@ -95,4 +100,37 @@ mod tcp {
         }
         wayside::conformance::run_all(&fixture_at("[::1]:0"));
     }
+}
+
+#[cfg(all(windows, feature = "fifo"))]
+mod fifo {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use wayside::backend::Fifo;
+
+    use super::Fixture;
+
+    /// Names are shared by all of the system.
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+
+    fn fixture() -> Fixture {
+        let fresh = || {
+            let count = COUNT.fetch_add(1, Ordering::Relaxed);
+            format!("test-{}-{count}", std::process::id())
+        };
+        let long = "x".repeat(200);
+        let impossible = [
+            "",
+            r"\\server\s",
+            r"\\server\pipe\shop",
+            r"\\.\pipe\",
+            "a/b",
+            "a b",
+            "a\0b",
+            &long,
+        ];
+        Fixture::new(Fifo::new(), fresh).impossible(impossible)
+    }
+
+    wayside::conformance_tests!(fixture());
 }

@@ -14,6 +14,9 @@ pub struct Capabilities {
     pub end_of_peer: EndOfPeer,
     /// The largest piece the transport moves at once; `None` for a stream, which has none.
     pub chunk_len_max: Option<u32>,
+    /// How many bytes that `send` took may never arrive when this process dies at once: those that
+    /// were still on their way to the system. 0 where `send` takes only what the system has.
+    pub in_flight_len_max: u32,
     /// How many peers the system's stock limits allow; `None` if only descriptors bound it.
     pub peers_stock_max: Option<u32>,
 }
@@ -28,6 +31,7 @@ impl Capabilities {
             peer_identity: PeerIdentity::Nobody,
             end_of_peer: EndOfPeer::AtOnce,
             chunk_len_max: None,
+            in_flight_len_max: 0,
             peers_stock_max: None,
         }
     }
@@ -37,9 +41,9 @@ impl Capabilities {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PeerIdentity {
-    /// The kernel names the user, group and process.
+    /// The system names the user and process, on Unix also the group.
     UserAndProcess,
-    /// The kernel names the user and group.
+    /// The system names the user, on Unix also the group.
     User,
     /// The peer has proven to know the key.
     Key,
