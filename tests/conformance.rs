@@ -2,22 +2,22 @@
 //!
 //! A new backend adds a module here.
 #![cfg(any(
-    all(unix, feature = "uds"),
-    feature = "tcp",
-    all(windows, feature = "fifo")
+    all(unix, any(feature = "uds", feature = "fifo")),
+    all(windows, feature = "fifo"),
+    feature = "tcp"
 ))]
 
 use wayside::conformance::Fixture;
 
 /// A directory that is closed to others, as tempfile's own are not.
-#[cfg(any(all(unix, feature = "uds"), feature = "tcp"))]
+#[cfg(any(all(unix, any(feature = "uds", feature = "fifo")), feature = "tcp"))]
 fn private_directory() -> tempfile::TempDir {
     let mut builder = tempfile::Builder::new();
     restrict(&mut builder);
     builder.tempdir().expect("a directory")
 }
 
-#[cfg(all(unix, any(feature = "uds", feature = "tcp")))]
+#[cfg(unix)]
 fn restrict(builder: &mut tempfile::Builder<'_, '_>) {
     use std::os::unix::fs::PermissionsExt;
     builder.permissions(std::fs::Permissions::from_mode(0o700));
@@ -26,37 +26,56 @@ fn restrict(builder: &mut tempfile::Builder<'_, '_>) {
 #[cfg(all(not(unix), feature = "tcp"))]
 fn restrict(_builder: &mut tempfile::Builder<'_, '_>) {}
 
-#[cfg(all(unix, feature = "uds"))]
-mod uds {
+/// For a backend whose address is a path: fresh ones in a directory of their own, whose names show
+/// what is left behind.
+#[cfg(all(unix, any(feature = "uds", feature = "fifo")))]
+fn at_paths(backend: impl wayside::backend::Backend, too_long: &str) -> Fixture {
     use std::cell::Cell;
     use std::rc::Rc;
 
+    let directory = Rc::new(private_directory());
+    let listed = Rc::clone(&directory);
+    let count = Cell::new(0);
+    let fresh = move || {
+        count.set(count.get() + 1);
+        let path = directory.path().join(count.get().to_string());
+        path.to_str().expect("text").to_owned()
+    };
+    let leftovers = move || {
+        let entries = std::fs::read_dir(listed.path()).expect("the directory is there");
+        let mut names: Vec<String> = entries
+            .map(|entry| entry.expect("an entry").file_name())
+            .map(|name| name.to_string_lossy().into_owned())
+            .collect();
+        names.sort();
+        names
+    };
+    Fixture::new(backend, fresh)
+        .impossible(["", "/", "/tmp/", "/tmp/a\0b", too_long])
+        .leftovers(leftovers)
+}
+
+#[cfg(all(unix, feature = "uds"))]
+mod uds {
     use wayside::backend::Uds;
 
-    use super::{Fixture, private_directory};
+    use super::{Fixture, at_paths};
 
     fn fixture() -> Fixture {
-        let directory = Rc::new(private_directory());
-        let listed = Rc::clone(&directory);
-        let count = Cell::new(0);
-        let fresh = move || {
-            count.set(count.get() + 1);
-            let path = directory.path().join(format!("{}.sock", count.get()));
-            path.to_str().expect("text").to_owned()
-        };
-        let leftovers = move || {
-            let entries = std::fs::read_dir(listed.path()).expect("the directory is there");
-            let mut names: Vec<String> = entries
-                .map(|entry| entry.expect("an entry").file_name())
-                .map(|name| name.to_string_lossy().into_owned())
-                .collect();
-            names.sort();
-            names
-        };
-        let long = format!("/tmp/{}", "x".repeat(200));
-        Fixture::new(Uds::new(), fresh)
-            .impossible(["", "/", "/tmp/", "/tmp/a\0b", &long])
-            .leftovers(leftovers)
+        at_paths(Uds::new(), &format!("/tmp/{}", "x".repeat(200)))
+    }
+
+    wayside::conformance_tests!(fixture());
+}
+
+#[cfg(all(unix, feature = "fifo"))]
+mod fifo {
+    use wayside::backend::Fifo;
+
+    use super::{Fixture, at_paths};
+
+    fn fixture() -> Fixture {
+        at_paths(Fifo::new(), &format!("/tmp/{}", "x".repeat(250)))
     }
 
     wayside::conformance_tests!(fixture());

@@ -14,6 +14,8 @@ mod capabilities;
 mod directory;
 #[cfg(feature = "fifo")]
 mod fifo;
+#[cfg(all(unix, any(feature = "uds", feature = "fifo")))]
+mod name;
 #[cfg(feature = "tcp")]
 mod tcp;
 #[cfg(feature = "uds")]

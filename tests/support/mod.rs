@@ -282,25 +282,18 @@ pub fn places() -> Vec<Place> {
         let transport = Transport::new(wayside::backend::Uds::new(), path.to_str().unwrap());
         places.push(Place { folder, transport });
     }
+    #[cfg(feature = "fifo")]
+    {
+        let folder = private_folder();
+        let path = folder.path().join("s.fifo");
+        let transport = Transport::new(wayside::backend::Fifo::new(), path.to_str().unwrap());
+        places.push(Place { folder, transport });
+    }
     #[cfg(feature = "tcp")]
     {
         let folder = private_folder();
         let key = folder.path().join("key");
         let transport = Transport::new(wayside::backend::Tcp::new(key), "127.0.0.1:0");
-        places.push(Place { folder, transport });
-    }
-    #[cfg(all(windows, feature = "fifo"))]
-    {
-        let folder = private_folder();
-        // Names of pipes are shared by all of the system: this one is the folder's.
-        let name = folder
-            .path()
-            .file_name()
-            .unwrap()
-            .to_str()
-            .unwrap()
-            .to_owned();
-        let transport = Transport::new(wayside::backend::Fifo::new(), name);
         places.push(Place { folder, transport });
     }
     places.retain(|place| {

@@ -38,7 +38,7 @@ use self::guard::Guard;
 use self::link::{PipeLink, SEND_LEN_MAX};
 use self::listener::PipeListener;
 use self::name::Name;
-use super::{Capabilities, Fifo, Link, Listener};
+use super::{Capabilities, Link, Listener};
 use crate::backend::PeerIdentity;
 
 pub(super) fn capabilities() -> Capabilities {
@@ -49,11 +49,11 @@ pub(super) fn capabilities() -> Capabilities {
     }
 }
 
-pub(super) fn bind(_fifo: &Fifo, address: &str) -> io::Result<Box<dyn Listener>> {
+pub(super) fn bind(address: &str) -> io::Result<Box<dyn Listener>> {
     Ok(Box::new(PipeListener::bind(Name::parse(address)?)?))
 }
 
-pub(super) fn connect(_fifo: &Fifo, address: &str) -> io::Result<Box<dyn Link>> {
+pub(super) fn connect(address: &str) -> io::Result<Box<dyn Link>> {
     let name = Name::parse(address)?;
     // Never blocks: when no instance waits, the open fails.
     let file = OpenOptions::new()

@@ -17,6 +17,12 @@ const OWN_PREFIX: &str = "wayside-";
 const NAME_LEN_MAX: usize = 128;
 
 /// The name of a pipe of this host.
+///
+/// ```text
+/// \\.\pipe\shop             as it is
+/// shop                      \\.\pipe\wayside-shop
+/// C:\run\shop.fifo          \\.\pipe\wayside-<hash of the path>-shop.fifo
+/// ```
 #[derive(Debug, Clone)]
 pub(super) struct Name {
     path: String,
@@ -24,7 +30,7 @@ pub(super) struct Name {
 }
 
 impl Name {
-    /// Reads `\\.\pipe\NAME`, or a short name.
+    /// Reads a pipe's name, a short name or a path.
     pub(super) fn parse(address: &str) -> io::Result<Self> {
         let invalid = |problem: String| Err(io::Error::new(io::ErrorKind::InvalidInput, problem));
         let prefix = address.get(..PREFIX.len());
@@ -32,6 +38,7 @@ impl Name {
             // The system does not tell upper case from lower.
             Some(prefix) if prefix.eq_ignore_ascii_case(PREFIX) => address[PREFIX.len()..].into(),
             _ if address.is_empty() => String::new(),
+            _ if is_path(address) => name_of_path(address)?,
             _ => format!("{OWN_PREFIX}{address}"),
         };
         if name.is_empty() {
@@ -74,6 +81,42 @@ impl Name {
     }
 }
 
+/// Whether it begins with a drive.
+fn is_path(address: &str) -> bool {
+    matches!(address.as_bytes(), [drive, b':', b'\\' | b'/', ..] if drive.is_ascii_alphabetic())
+}
+
+/// The name of the pipe that a path stands for. Its last part is in there for people.
+fn name_of_path(address: &str) -> io::Result<String> {
+    let invalid = |problem| {
+        let text = format!("the pipe's path {address:?} {problem}");
+        io::Error::new(io::ErrorKind::InvalidInput, text)
+    };
+    if address.contains('\0') {
+        return Err(invalid("contains a NUL"));
+    }
+    if address.ends_with(['\\', '/']) {
+        return Err(invalid("is a directory: add the pipe's name"));
+    }
+    let path = std::path::absolute(address)?;
+    let last = path
+        .file_name()
+        .ok_or_else(|| invalid("has no last part"))?;
+    let last = last.to_string_lossy().to_lowercase();
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    let last: String = last.chars().filter(|&c| allowed(c)).take(64).collect();
+    // The file system does not tell upper case from lower.
+    let path = path.to_string_lossy().to_lowercase();
+    Ok(format!("{OWN_PREFIX}{:016x}-{last}", hash(path.as_bytes())))
+}
+
+/// FNV-1a: the same in every process and release, which is all that is asked of it.
+fn hash(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.path)
@@ -91,6 +134,23 @@ mod tests {
         let whole = Name::parse(r"\\.\PIPE\wayside-shop").unwrap();
         assert_eq!(whole.path(), r"\\.\pipe\wayside-shop");
         assert_eq!(short.key(), whole.key());
+    }
+
+    #[test]
+    fn a_path_is_a_pipe_of_its_own() {
+        let name = |address| Name::parse(address).unwrap().path().to_owned();
+        let shop = name(r"C:\run\shop.fifo");
+        assert!(shop.ends_with("-shop.fifo"), "{shop}");
+        assert_eq!(shop, name("c:/run/./SHOP.fifo"));
+        assert_eq!(shop, name(r"C:\run\other\..\shop.fifo"));
+        assert_ne!(shop, name(r"C:\other\shop.fifo"));
+        assert_ne!(shop, name(r"D:\run\shop.fifo"));
+        // A longer one, and one in no ASCII.
+        name(&format!(r"C:\run\{}\äöü", "x".repeat(200)));
+        for address in [r"C:\run\", "C:/", "C:\\a\0b"] {
+            let error = Name::parse(address).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::InvalidInput, "{address:?}");
+        }
     }
 
     #[test]

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, Mode, OFlags, flock};
 use rustix::io::Errno;
 
-use super::name::FileId;
+use super::FileId;
 use crate::fork::Guarded;
 
 /// Each turn of the loop means that someone else took or left the name meanwhile.
@@ -107,7 +107,7 @@ fn holder(file: &mut File) -> Option<u32> {
 }
 
 /// The error for a name that a live process holds.
-pub(super) fn in_use(name: &Path, holder: Option<u32>) -> io::Error {
+pub(crate) fn in_use(name: &Path, holder: Option<u32>) -> io::Error {
     let text = match holder {
         Some(pid) => format!("{} is in use by process {pid}", name.display()),
         None => format!("{} is in use by another process", name.display()),
