@@ -164,7 +164,7 @@ pub(super) const KEYS: [Key; 24] = [
         "path",
         Kind::Path,
         Default::Derived("`<dir>/<name>.fifo`"),
-        "The FIFO where clients announce themselves. Each then gets two of its own beside it, which lose their names once both sides have them.",
+        "The FIFO where clients announce themselves. Each then gets two of its own beside it, which lose their names once both sides have them. On Windows the path stands for a named pipe, or is one: `\\\\.\\pipe\\shop`.",
     ),
     limit(
         "frame_len_max",

@@ -40,4 +40,4 @@ fn toml(path: &Path) -> String {
 }
 
 /// The transports of this crate that this system has, as errors list them.
-const HERE: &str = if cfg!(unix) { "uds, tcp, fifo" } else { "tcp" };
+const HERE: &str = if cfg!(unix) { "uds, tcp, fifo" } else { "tcp, fifo" };
