@@ -14,8 +14,9 @@ pub struct Capabilities {
     pub end_of_peer: EndOfPeer,
     /// The largest piece the transport moves at once; `None` for a stream, which has none.
     pub chunk_len_max: Option<u32>,
-    /// How many bytes that `send` took may never arrive when this process dies at once: those that
-    /// were still on their way to the system. 0 where `send` takes only what the system has.
+    /// How many of the bytes that `send` took, the last, may never arrive when the link is dropped
+    /// or its process dies while the peer does not read: those that the system had no room for yet.
+    /// 0 where `send` takes only what there is room for.
     pub in_flight_len_max: u32,
     /// How many peers the system's stock limits allow; `None` if only descriptors bound it.
     pub peers_stock_max: Option<u32>,

@@ -114,9 +114,8 @@ pub trait Listener: Source + Send {
 ///    an error, if not at once then once the system has noticed. If bytes of ours were left unread
 ///    there, the last of the peer's may be lost (TCP resets such a connection): an orderly end is
 ///    agreed upon above. A transport that can't tell says so in [`Capabilities::end_of_peer`], and
-///    the session's ping finds out. One that hands bytes to the system in the background still
-///    does so for a dropped link, but not for a process that has died: how many may be lost with
-///    it is [`Capabilities::in_flight_len_max`].
+///    the session's ping finds out. One that takes bytes before the system has room for them may
+///    lose those: how many is [`Capabilities::in_flight_len_max`].
 /// 5. **L5** A link's back-pressure, limits and end concern no other link.
 /// 6. **L6** [`peer`](Link::peer) is complete once `recv` has given a byte, and what it says was
 ///    vouched for by the system, never by the peer alone.

@@ -166,7 +166,10 @@ pub fn l4_the_end_of_a_peer_follows_its_bytes(fixture: &Fixture) {
         rig.until("sending fails", |rig| rig.ends[stays].broken.is_some());
     }
 
-    // All that was taken arrives, also when there was room for no more of it.
+    // What was taken arrives when there was room for no more of it, but for what the transport may
+    // have had in flight.
+    let in_flight = usize::try_from(fixture.backend.capabilities().in_flight_len_max);
+    let in_flight = in_flight.unwrap_or(usize::MAX);
     for goes_first in [true, false] {
         let (client, server) = rig.pair(fixture, &address);
         let (goes, stays) = if goes_first {
@@ -180,11 +183,13 @@ pub fn l4_the_end_of_a_peer_follows_its_bytes(fixture: &Fixture) {
         let taken = FLOOD_LEN - rig.ends[goes].waiting();
         rig.drop_link(goes);
         rig.listen(stays);
+        let sure = taken.saturating_sub(in_flight);
         rig.until("what was taken arrives", |rig| {
-            rig.ends[stays].received.len() >= taken || rig.ends[stays].ended.is_some()
+            rig.ends[stays].received.len() >= sure || rig.ends[stays].ended.is_some()
         });
-        let complete = rig.ends[stays].received == flood[..taken];
-        rig.check(complete, "some of what send took did not arrive");
+        let received = &rig.ends[stays].received;
+        let right = received.len() >= sure && flood.starts_with(received);
+        rig.check(right, "some of what send took did not arrive");
     }
 }
 

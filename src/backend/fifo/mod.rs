@@ -46,10 +46,9 @@
 //!
 //! A link belongs to the first `Poll` that it is registered with, and an accepted one to that of its
 //! listener: the system joins a pipe to a completion port for ever. `send` takes at most 64 KiB at
-//! once, and one such piece may be on its way: see
+//! once, and one such piece may have to wait for room: see
 //! [`in_flight_len_max`](super::Capabilities::in_flight_len_max). A dropped link ends for its peer,
-//! and gives back its handle, when its `Poll` is next polled or dropped, and if a piece was on its
-//! way, when the peer has read that or is gone.
+//! and gives back its handle, when its `Poll` is next polled or dropped.
 //!
 //! # Platform
 //! Elsewhere both calls fail with `Unsupported`. A FIFO's end shows at once on Linux and

@@ -51,12 +51,13 @@ impl PipeLink {
         // Whoever creates a pipe owns it; only administrators can make it another's.
         let owner = sys::security(&pipe)?.owner;
         let own = user::own_sid()?;
-        if owner != own {
+        if owner.as_ref() != Some(&own) {
+            let owner = owner.as_deref().unwrap_or("nobody");
             let text = format!("{name} belongs to {owner}, who is not our user ({own})");
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
         }
         let peer = PeerId {
-            sid: Some(owner),
+            sid: owner,
             pid: sys::server_process(&pipe).ok(),
             ..PeerId::default()
         };
@@ -151,6 +152,15 @@ impl Link for PipeLink {
 
     fn peer(&self) -> PeerId {
         self.peer.clone()
+    }
+}
+
+impl Drop for PipeLink {
+    /// mio lets a write go on that is under way. A peer that does not read would then neither see
+    /// the end nor let go of our handle, for as long as it likes; the contract says how much may be
+    /// lost instead. What the system has taken already is not: the peer can read it after the end.
+    fn drop(&mut self) {
+        sys::cancel(&self.pipe);
     }
 }
 

@@ -34,6 +34,7 @@ use windows_sys::Win32::Security::{
 use windows_sys::Win32::Storage::FileSystem::{
     FILE_FLAG_FIRST_PIPE_INSTANCE, FILE_FLAG_OVERLAPPED, PIPE_ACCESS_DUPLEX,
 };
+use windows_sys::Win32::System::IO::CancelIoEx;
 use windows_sys::Win32::System::Pipes::{
     CreateNamedPipeW, GetNamedPipeClientProcessId, GetNamedPipeServerProcessId,
     ImpersonateNamedPipeClient, PIPE_READMODE_BYTE, PIPE_REJECT_REMOTE_CLIENTS, PIPE_TYPE_BYTE,
@@ -109,6 +110,16 @@ pub(super) fn is_taken(pipe: &NamedPipe) -> bool {
     };
     // Of one that waits the system says that it is in a bad state.
     peeked != 0 || is(&io::Error::last_os_error(), ERROR_BROKEN_PIPE)
+}
+
+/// Gives up all that is under way on this pipe. Each part of it is completed for that, in mio's
+/// hands, as any other.
+pub(super) fn cancel(pipe: &NamedPipe) {
+    // SAFETY: the handle is open as long as the pipe lives; what mio has lent to the system stays
+    // lent until the completion comes.
+    let cancelled = unsafe { CancelIoEx(pipe.as_raw_handle(), null()) };
+    // Otherwise nothing was under way.
+    let _either_way = cancelled;
 }
 
 /// The process that has opened this instance.
@@ -228,8 +239,8 @@ unsafe fn sid_text(sid: PSID) -> io::Result<String> {
 /// Whose an object is, and who may use it.
 #[derive(Debug)]
 pub(super) struct Security {
-    /// The owner's security identifier.
-    pub(super) owner: String,
+    /// The owner's security identifier. Wine knows none when nobody has set it.
+    pub(super) owner: Option<String>,
     /// Owner and access list in the descriptor language.
     pub(super) text: String,
 }
@@ -256,14 +267,15 @@ pub(super) fn security(pipe: &NamedPipe) -> io::Result<Security> {
         return Err(error_of(error));
     }
     let read = || {
-        if owner.is_null() {
-            return Err(io::Error::other("the pipe has no owner"));
-        }
+        let owner = match owner.is_null() {
+            true => None,
+            // SAFETY: it points into the descriptor.
+            false => Some(unsafe { sid_text(owner) }?),
+        };
         // SAFETY: the call has made the descriptor, which is valid and not freed yet.
         let borrowed = unsafe { BorrowedSecurityDescriptor::from_ptr(descriptor) };
         Ok(Security {
-            // SAFETY: it points into the descriptor.
-            owner: unsafe { sid_text(owner) }?,
+            owner,
             text: borrowed.serialize(wanted, |text| text.to_string_lossy())?,
         })
     };

@@ -32,7 +32,7 @@ pub(super) fn is_only_ours(pipe: &NamedPipe) -> io::Result<bool> {
     let wanted = OWNER_SECURITY_INFORMATION | DACL_SECURITY_INFORMATION;
     let ours = only_us()?.serialize(wanted, |text| text.to_string_lossy())?;
     let theirs = sys::security(pipe)?;
-    Ok(theirs.owner == own_sid()? && entries(&theirs.text) == entries(&ours))
+    Ok(theirs.owner == Some(own_sid()?) && entries(&theirs.text) == entries(&ours))
 }
 
 /// The entries of the access list in a descriptor's text. Flags before them say how the list came
@@ -52,7 +52,10 @@ mod tests {
         let name = Name::parse(&format!("user-test-{}", std::process::id())).unwrap();
         let ours = sys::create_instance(&name, &only_us().unwrap(), Instance::First).unwrap();
         assert!(is_only_ours(&ours).unwrap());
-        assert_eq!(sys::security(&ours).unwrap().owner, own_sid().unwrap());
+        assert_eq!(
+            sys::security(&ours).unwrap().owner,
+            Some(own_sid().unwrap())
+        );
 
         let name = Name::parse(&format!("user-test-open-{}", std::process::id())).unwrap();
         let text = format!("O:{}D:P(A;;FA;;;WD)", own_sid().unwrap());
