@@ -558,7 +558,10 @@ fn a_flood_of_events_does_not_put_the_stall_timeout_off() {
         let peer = scene.serving.server.peers().pop().unwrap();
         // More than any socket takes, and less than half of what may wait.
         for _ in 0..64 {
-            peer.push(&"x".repeat(1 << 20)).unwrap();
+            // On a slow machine the time is over before all of it waits.
+            if peer.push(&"x".repeat(1 << 20)).is_err() {
+                break;
+            }
         }
         raw.flood(&events);
         scene.expect_closed("not_reading", 1);

@@ -95,7 +95,8 @@ pub trait Listener: Source + Send {
 
 /// One end of a connection to exactly one peer.
 ///
-/// A link may belong to the first `mio::Poll` it is registered with, and an accepted one to that of
+/// A dropped link may take its poll to end for its peer: at the next poll, or with the last of what
+/// is registered there. A link may belong to the first `mio::Poll` it is registered with, and an accepted one to that of
 /// its listener: where the system joins the two for ever, registering it elsewhere fails.
 ///
 /// 1. **L1** Bytes arrive in order, each once, in both directions at the same time, however the
