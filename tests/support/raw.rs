@@ -37,10 +37,11 @@ pub fn hello() -> Hello {
 
 /// One end of a link, in the hands of the test.
 pub struct Raw {
-    turns: Arc<Turns>,
     link: Box<dyn Link>,
     received: Vec<u8>,
     ended: bool,
+    /// Goes last; see [`Turns`].
+    turns: Arc<Turns>,
 }
 
 impl Raw {
@@ -179,9 +180,9 @@ pub fn bare(transport: &Transport) -> Box<dyn Link> {
 
 /// A server without manners.
 pub struct RawServer {
-    turns: Arc<Turns>,
     listener: Box<dyn Listener>,
     pub transport: Transport,
+    turns: Arc<Turns>,
 }
 
 impl RawServer {
@@ -229,6 +230,13 @@ impl RawServer {
 
 /// One poll for a server and all that it accepts: some transports join them for ever.
 struct Turns(Mutex<(Poll, Events)>);
+
+impl Drop for Turns {
+    /// A last one, by which what has been dropped ends for its peers.
+    fn drop(&mut self) {
+        self.take(Duration::from_millis(10));
+    }
+}
 
 impl Turns {
     fn new() -> Self {
