@@ -7,6 +7,7 @@
 set -euo pipefail
 . ci/tools.sh
 ci/install.sh basics
+fewer_random_cases
 export CARGO_TARGET_DIR="$target_dir/features" CARGO_PROFILE_DEV_DEBUG=0 CARGO_INCREMENTAL=0 RUSTFLAGS="-D warnings"
 
 mapfile -t features < <(cargo metadata --no-deps --format-version 1 |

@@ -5,6 +5,7 @@ set -euo pipefail
 . ci/tools.sh
 ci/install.sh linux
 use_cross_toolchain
+fewer_random_cases
 if [ $# -eq 0 ]; then
     set -- aarch64-unknown-linux-musl i686-unknown-linux-musl
 fi
@@ -16,6 +17,14 @@ for target; do
         aarch64-* | s390x-*) update-binfmts --enable "qemu-${target%%-*}" ;;
     esac
     printf -- '-- %s\n' "$target"
-    # Documentation tests are the same everywhere, and each links a program of its own.
-    cargo-zigbuild test --all-features --lib --bins --tests --target "$target"
+    # Documentation tests are the same everywhere, and each links a program of its own. Under QEMU, which is many times
+    # slower, those are left out that are about the system's processes and memory, not about the processor.
+    tests=(--lib --tests)
+    if [[ $target != i686-* ]]; then
+        tests=(--lib)
+        for test in calls conformance events properties pushes sessions settings tcp_keys uds_names wire_format; do
+            tests+=(--test "$test")
+        done
+    fi
+    cargo-zigbuild test --all-features --target "$target" "${tests[@]}"
 done

@@ -23,3 +23,9 @@ use_cross_toolchain() {
 llvm_version() {
     /usr/bin/rustc --version --verbose | sed -n 's/^LLVM version: \([0-9]*\).*/\1/p'
 }
+
+# For tests that run again on another system or with other features: the same tests, with fewer random cases each.
+# (The step `test` runs them all.)
+fewer_random_cases() {
+    export PROPTEST_CASES=${PROPTEST_CASES:-16} WAYSIDE_SIM_SEEDS=${WAYSIDE_SIM_SEEDS:-20}
+}

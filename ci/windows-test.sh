@@ -7,6 +7,7 @@ set -euo pipefail
 . ci/tools.sh
 ci/install.sh basics windows
 use_cross_toolchain
+fewer_random_cases
 target=x86_64-pc-windows-gnu
 export CARGO_TARGET_X86_64_PC_WINDOWS_GNU_RUNNER=wine WINEPREFIX="$tools/wine" WINEDEBUG=-all
 

@@ -14,6 +14,12 @@ use std::fmt;
 use serde::de::{self, DeserializeSeed, Deserializer, Visitor};
 
 /// How deep values may be nested in each other.
+///
+/// What it costs: without optimization a level takes 1.0 to 1.5 KiB of stack, and several times
+/// the size of the value on it; so 192 KiB for small values at the deepest, where a thread of std
+/// has 2 MiB. A type that contains itself and is larger than a kilobyte or two wants its fields
+/// boxed. What it forbids: a list of more than 64 links, each of which is an `Option<Box<_>>` in a
+/// struct and so takes two levels; a long list is a `Vec`.
 pub const DEPTH_MAX: u32 = 128;
 
 /// Elements that a message may have beyond the number of its bytes.
@@ -29,6 +35,7 @@ pub struct Budget {
 
 impl Budget {
     /// The budget of a body of so many bytes: no element but a sizeless one takes less than one.
+    #[inline]
     pub fn for_len(len: usize) -> Self {
         Self {
             depth: Cell::new(DEPTH_MAX),
@@ -37,6 +44,7 @@ impl Budget {
         }
     }
 
+    #[inline]
     fn nested<T, E: de::Error>(&self, inner: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
         let depth = self.depth.get();
         let Some(left) = depth.checked_sub(1) else {
@@ -48,6 +56,7 @@ impl Budget {
         result
     }
 
+    #[inline]
     fn element<E: de::Error>(&self, counted: bool) -> Result<(), E> {
         let left = self.elements.get().checked_sub(usize::from(counted));
         self.elements
@@ -55,6 +64,7 @@ impl Budget {
         Ok(())
     }
 
+    #[inline]
     fn hint(&self, hint: Option<usize>) -> Option<usize> {
         let granted = hint?.min(self.hints.get());
         self.hints.set(self.hints.get() - granted);
@@ -72,6 +82,7 @@ pub struct Guarded<'b, T, const COUNTED: bool = false> {
 }
 
 impl<'b, T, const COUNTED: bool> Guarded<'b, T, COUNTED> {
+    #[inline]
     fn of(inner: T, budget: &'b Budget) -> Self {
         Self { inner, budget }
     }
@@ -79,6 +90,7 @@ impl<'b, T, const COUNTED: bool> Guarded<'b, T, COUNTED> {
 
 impl<'b, T> Guarded<'b, T> {
     /// Puts `inner` under the budget.
+    #[inline]
     pub fn new(inner: T, budget: &'b Budget) -> Self {
         Self { inner, budget }
     }

@@ -146,11 +146,19 @@ pub fn encode<T: Serialize + ?Sized>(
         })
 }
 
+/// How [`Head::Event`] is encoded.
+const EVENT: u8 = 3;
+
 /// Splits a payload into its head and its body.
 ///
 /// # Errors
 /// The head is none of this version.
+#[inline]
 pub fn decode_head(payload: &[u8]) -> Result<(Head, &[u8]), CloseReason> {
+    // What comes by the million is told by its one byte.
+    if let Some((&EVENT, body)) = payload.split_first() {
+        return Ok((Head::Event, body));
+    }
     postcard::take_from_bytes(payload).map_err(|_| CloseReason::Malformed("an unknown head"))
 }
 
@@ -193,6 +201,7 @@ struct Bounded<'a> {
 impl Flavor for Bounded<'_> {
     type Output = ();
 
+    #[inline]
     fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
         if self.bytes.len() >= self.len_max {
             return Err(postcard::Error::SerializeBufferFull);
@@ -201,6 +210,7 @@ impl Flavor for Bounded<'_> {
         Ok(())
     }
 
+    #[inline]
     fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
         if bytes.len() > self.len_max - self.bytes.len() {
             return Err(postcard::Error::SerializeBufferFull);
@@ -211,5 +221,18 @@ impl Flavor for Bounded<'_> {
 
     fn finalize(self) -> postcard::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_is_told_by_its_first_byte() {
+        let mut payload = Vec::new();
+        encode(&mut payload, &Head::Event, &7_u8, 16).unwrap();
+        assert_eq!(payload, [EVENT, 7]);
+        assert_eq!(decode_head(&payload).unwrap(), (Head::Event, &[7][..]));
     }
 }

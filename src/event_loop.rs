@@ -4,6 +4,7 @@ use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use mio::event::Event;
 use mio::{Events, Poll, Token, Waker};
 
 use crate::ambient;
@@ -44,12 +45,12 @@ impl EventLoop {
         })
     }
 
-    /// Waits for readiness, a wake-up or the deadline, whichever is first; then hands each token
-    /// that is ready to `ready`.
+    /// Waits for readiness, a wake-up or the deadline, whichever is first; then hands each event
+    /// to `ready`.
     pub(crate) fn wait(
         &mut self,
         deadline: Option<Instant>,
-        mut ready: impl FnMut(Token),
+        mut ready: impl FnMut(&Event),
     ) -> io::Result<()> {
         match self.poll.poll(&mut self.events, time_left(deadline)) {
             Ok(()) => {}
@@ -58,11 +59,16 @@ impl EventLoop {
         }
         for event in &self.events {
             if event.token() != WAKER_TOKEN {
-                ready(event.token());
+                ready(event);
             }
         }
         Ok(())
     }
+}
+
+/// Whether nothing more will come from the source of this event than what has.
+pub(crate) fn is_end(event: &Event) -> bool {
+    event.is_read_closed() || event.is_error()
 }
 
 /// What a poll takes as its timeout.

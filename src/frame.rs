@@ -26,6 +26,7 @@ pub enum Boundary {
 ///
 /// # Errors
 /// The header announces no payload at all, or more than `frame_len_max` bytes of it.
+#[inline]
 pub fn boundary(bytes: &[u8], frame_len_max: u32) -> Result<Boundary, CloseReason> {
     let Some(header) = bytes.first_chunk::<HEADER_LEN>() else {
         return Ok(Boundary::Needs { len: HEADER_LEN });
@@ -60,6 +61,7 @@ pub fn own_len(bytes: &[u8]) -> usize {
 }
 
 /// Starts a frame at the end of `bytes`: leaves room for the header. [`finish`] fills it in.
+#[inline]
 pub fn start(bytes: &mut Vec<u8>) -> usize {
     let at = bytes.len();
     bytes.extend_from_slice(&[0; HEADER_LEN]);
@@ -70,12 +72,14 @@ pub fn start(bytes: &mut Vec<u8>) -> usize {
 ///
 /// # Panics
 /// Never: the encoder has kept the payload within a `u32`.
+#[inline]
 pub fn finish(bytes: &mut [u8], at: usize) {
     let payload = bytes.len() - at - HEADER_LEN;
     let header = u32::try_from(payload).expect("the encoder bounds a payload by frame_len_max");
     bytes[at..at + HEADER_LEN].copy_from_slice(&header.to_le_bytes());
 }
 
+#[inline]
 fn payload_len(announced: u32) -> usize {
     usize::try_from(announced).expect("mio runs on no platform with pointers below 32 bits")
 }

@@ -1,10 +1,10 @@
 //! The bytes that have come from one peer and are not yet a whole frame, or not yet looked at.
 //!
-//! A connection at rest holds no memory here: the event loop lends its one large buffer for the
-//! time of a read, and only what is left of a begun frame stays behind. A frame longer than the
-//! lent buffer grows it as its bytes arrive, never because its header says so; once it has, the
-//! buffer stays with the connection until the frame is whole, or each byte that trickles in would
-//! cost a copy of all before.
+//! A connection at rest holds no memory here: the event loop lends its one large buffer to whoever
+//! reads, until another one does, and only what is left of a begun frame stays behind then. A frame
+//! longer than the lent buffer grows it as its bytes arrive, never because its header says so; once
+//! it has, the buffer stays with the connection until the frame is whole, or each byte that
+//! trickles in would cost a copy of all before.
 //!
 //! Memory: at rest at most twice [`partial_len`](Inbox::partial_len), plus a few kilobytes.
 
@@ -40,12 +40,25 @@ impl Inbox {
         self.bytes = std::mem::take(lent);
         let partial = self.kept.len();
         let len = LENT_LEN.max(partial);
-        if self.bytes.len() < len {
+        if self.bytes.is_empty() {
+            // From the system, which has zeroes at hand.
+            self.bytes = vec![0; len];
+        } else if self.bytes.len() < len {
             self.bytes.resize(len, 0);
         }
         self.bytes[..partial].copy_from_slice(&self.kept);
         self.start = 0;
         self.end = partial;
+    }
+
+    /// Whether the large buffer is here.
+    pub fn is_lent(&self) -> bool {
+        !self.bytes.is_empty()
+    }
+
+    /// Whether the buffer has grown so large that it should go back, to be given up.
+    pub fn is_swollen(&self) -> bool {
+        self.bytes.len() > LENT_LEN_MAX
     }
 
     /// Returns the large buffer and keeps only the begun frame.
@@ -90,7 +103,8 @@ impl Inbox {
         if self.start == self.end {
             self.start = 0;
             self.end = 0;
-        } else if self.end == self.bytes.len() && self.start > 0 {
+        } else if self.start > 0 && self.bytes.len() - self.end < self.bytes.len() / 2 {
+            // Each read is to take much; a begun frame is moved once, as it stays in front then.
             self.bytes.copy_within(self.start..self.end, 0);
             self.end -= self.start;
             self.start = 0;
@@ -118,6 +132,7 @@ impl Inbox {
     ///
     /// # Errors
     /// As [`frame::boundary`].
+    #[inline]
     pub fn next_payload(&mut self, frame_len_max: u32) -> Result<Option<&[u8]>, CloseReason> {
         match frame::boundary(&self.bytes[self.start..self.end], frame_len_max)? {
             Boundary::Whole { len } => {

@@ -254,6 +254,8 @@ mod envelope;
 mod event_loop;
 mod fork;
 mod frame;
+#[cfg(feature = "internals")]
+mod fuzzing;
 mod hello;
 mod identity;
 mod inbox;
@@ -312,6 +314,7 @@ pub mod internals {
     pub use crate::client::Flushing;
     pub use crate::decode::*;
     pub use crate::envelope::*;
+    pub use crate::fuzzing::*;
     pub use crate::hello::*;
     pub use crate::inbox::*;
     pub use crate::outbox::*;

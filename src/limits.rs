@@ -4,8 +4,17 @@ use std::time::Duration;
 
 /// The bounds of a server or client. The defaults suit some hundred processes on one host.
 ///
-/// What a peer can make a server hold is at most `partial_len_max` for all half-received frames
-/// together, and per peer `outbox_len_max` for what it does not read.
+/// What others can make this process hold follows from them:
+///
+/// - a server: `partial_len_max` for all half-received frames together; for each peer
+///   `outbox_len_max` of what it does not read, and `calls_max` calls; at most `peers_max` peers, and
+///   as long as they say nothing some kilobytes for each;
+/// - a client: `pushes_len_max` of pushes, `outbox_len_max` of what the server does not read, and
+///   one half-received frame.
+///
+/// These count bytes as they go over the link. Buffers that grow by doubling take up to four times
+/// as much memory, a message that is decoded what its type takes. On top come the buffers that a
+/// server or client has once, for reading: `frame_len_max`, at least 256 KiB, doubled likewise.
 ///
 /// ```
 /// let limits = wayside::Limits {
@@ -35,6 +44,8 @@ pub struct Limits {
     /// The pushes of a client that wait to be looked at. When one more comes the oldest is
     /// dropped, and counted.
     pub pushes_max: u32,
+    /// The bytes of those pushes, as they came. More drop the oldest, but never the last.
+    pub pushes_len_max: usize,
     /// From the connection to the end of both hellos, proof of a key included.
     pub handshake_timeout: Duration,
     /// A client that has heard nothing for so long asks the server for a sign of life.
@@ -43,7 +54,8 @@ pub struct Limits {
     pub silence_timeout: Duration,
     /// From the first byte of a frame to its last.
     pub frame_timeout: Duration,
-    /// A peer that has taken no byte for so long, while some waited, is closed.
+    /// A peer that has taken no byte for so long, while some waited, is closed; by a client only if
+    /// none has come from it either.
     pub stall_timeout: Duration,
     /// The pause before the first attempt to connect again; doubled each time, with jitter.
     pub reconnect_delay_min: Duration,
@@ -61,6 +73,7 @@ impl Default for Limits {
             peers_max: 4096,
             handshakes_max: 256,
             pushes_max: 1024,
+            pushes_len_max: 64 << 20,
             handshake_timeout: Duration::from_secs(5),
             ping_interval: Duration::from_secs(5),
             silence_timeout: Duration::from_secs(15),

@@ -275,7 +275,7 @@ impl Session {
         if self.ending.heard
             && !matches!(
                 head,
-                Head::Farewell | Head::Ping { .. } | Head::Abort { .. }
+                Head::Farewell | Head::Ping { .. } | Head::Pong { .. } | Head::Abort { .. }
             )
         {
             return Err(CloseReason::Malformed("a message after the goodbye"));
@@ -341,7 +341,9 @@ impl Session {
         if let Some(id) = self.pong_due.take() {
             control(outbox, Head::Pong { id }, &());
         }
-        if self.events - self.events_acknowledged >= ACK_EVENTS {
+        // All of them at the goodbye: whatever comes of the rest of the ending, these are known.
+        let wanted = if self.ending.heard { 1 } else { ACK_EVENTS };
+        if self.events - self.events_acknowledged >= wanted {
             let ack = self.acknowledgement(0);
             control(outbox, ack, &());
         }
@@ -376,6 +378,11 @@ impl Session {
         if self.ending.said.is_none() {
             self.ending.said = Some(now);
             self.ending.first = !self.ending.heard;
+            if self.ending.heard && self.events > self.events_acknowledged {
+                // Ahead of the goodbye, whatever else waits: it is said once.
+                let ack = self.acknowledgement(0);
+                control(outbox, ack, &());
+            }
             outbox.append_last(|bytes| {
                 envelope::encode(bytes, &Head::Goodbye, &(), FRAME_LEN_MIN)
                     .expect("a goodbye is shorter than FRAME_LEN_MIN");
@@ -389,12 +396,21 @@ impl Session {
         ending.farewell_heard || (ending.farewell_said && outbox.is_drained())
     }
 
-    /// What the end of the link means at this point.
-    pub fn at_link_end(&self) -> CloseReason {
-        if self.ending.said.is_some() && self.ending.heard {
+    /// What it means that the link ends at this point, for this reason.
+    ///
+    /// Who hears the farewell, or has nothing more to say, lets go of the link at once: what the
+    /// other still tries to write then fails, although all is well.
+    pub fn at_end(&self, reason: CloseReason) -> CloseReason {
+        let by_the_link = matches!(reason, CloseReason::PeerGone | CloseReason::LinkFailed(_));
+        let ending = &self.ending;
+        let both = ending.said.is_some() && ending.heard;
+        // A client that was the second to say goodbye can't know without the farewell whether its
+        // last events were read. A server has nothing at stake that it could count.
+        let sure = ending.first || ending.farewell_heard || self.role == Role::Server;
+        if by_the_link && both && sure {
             CloseReason::Finished
         } else {
-            CloseReason::PeerGone
+            reason
         }
     }
 
@@ -415,6 +431,8 @@ impl Session {
             control(outbox, Head::Refuse { code }, &self.ours);
             return true;
         }
+        // What left behind it would be lost: the peer reads no further.
+        outbox.shut();
         control(outbox, Head::Abort { code }, &());
         false
     }
@@ -424,13 +442,11 @@ impl Session {
         if self.phase != Phase::Open {
             return self.started + self.limits.handshake_timeout;
         }
-        let stalled = writing
-            .blocked_since
-            .map(|since| since + self.limits.stall_timeout);
+        let stalled = self.stall_deadline(writing);
         let unfinished = self
             .partial_since
             .map(|since| since + self.limits.frame_timeout);
-        let farewell = self.farewell_deadline();
+        let farewell = self.farewell_deadline(writing);
         let ping =
             (self.role == Role::Client && self.ping_sent.is_none()).then(|| self.ping_due(writing));
         [stalled, unfinished, farewell, ping]
@@ -456,13 +472,11 @@ impl Session {
             }
             return Ok(());
         }
-        if self.farewell_deadline().is_some_and(|at| now >= at) {
-            return Err(CloseReason::Finished);
+        if self.farewell_deadline(writing).is_some_and(|at| now >= at) {
+            return Err(self.at_end(CloseReason::PeerGone));
         }
-        if let Some(since) = writing.blocked_since {
-            if now >= since + limits.stall_timeout {
-                return Err(CloseReason::NotReading(limits.stall_timeout));
-            }
+        if self.stall_deadline(writing).is_some_and(|at| now >= at) {
+            return Err(CloseReason::NotReading(limits.stall_timeout));
         }
         if let Some(since) = self.partial_since {
             if now >= since + limits.frame_timeout {
@@ -480,6 +494,18 @@ impl Session {
         Ok(())
     }
 
+    /// A server does not listen to a client that has much to read. So a client that is sent something
+    /// is itself the slow one, and goes on reading. A server grants nobody that much: whoever only
+    /// speaks would hold the memory of what waits for it as long as it likes.
+    fn stall_deadline(&self, writing: &Writing) -> Option<Instant> {
+        let since = writing.blocked_since?;
+        let since = match self.role {
+            Role::Client => since.max(self.last_heard),
+            Role::Server => since,
+        };
+        Some(since + self.limits.stall_timeout)
+    }
+
     fn silence_deadline(&self) -> Instant {
         self.last_heard + self.limits.silence_timeout
     }
@@ -495,9 +521,12 @@ impl Session {
         self.last_heard.min(writing.last) + interval
     }
 
-    fn farewell_deadline(&self) -> Option<Instant> {
+    /// The peer has that long once it could have read the goodbye; while it still takes what was
+    /// written before, the stall timeout is for it.
+    fn farewell_deadline(&self, writing: &Writing) -> Option<Instant> {
         let said = self.ending.said.filter(|_| self.ending.heard)?;
-        Some(said.max(self.last_heard) + FAREWELL_TIMEOUT)
+        let all_written = writing.blocked_since.is_none();
+        all_written.then(|| said.max(self.last_heard).max(writing.last) + FAREWELL_TIMEOUT)
     }
 }
 
@@ -512,4 +541,62 @@ fn control<T: serde::Serialize>(outbox: &mut Outbox, head: Head, body: &T) {
         envelope::encode(bytes, &head, body, FRAME_LEN_MIN)
     });
     appended.expect("a control frame is shorter than FRAME_LEN_MIN, and its lane has no bound");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A server's open session with a silent client, and the moment it began.
+    fn open(limits: &Limits) -> (Session, Instant) {
+        let now = Instant::now();
+        let hello = |epoch| Hello::new("test", 1, limits, epoch);
+        let mut outbox = Outbox::new(limits.outbox_len_max);
+        let mut session = Session::new(Role::Server, hello(1), limits.clone(), &mut outbox, now);
+        let mut payload = Vec::new();
+        envelope::encode(&mut payload, &Head::Hello, &hello(2), FRAME_LEN_MIN).unwrap();
+        assert_eq!(session.receive(&payload).unwrap(), Incoming::Opened);
+        session.heard(1, now);
+        (session, now)
+    }
+
+    fn writing(now: Instant) -> Writing {
+        Writing {
+            last: now,
+            blocked_since: None,
+        }
+    }
+
+    #[test]
+    fn the_time_in_which_a_peer_is_excuse_to_does_not_count_against_it() {
+        let limits = Limits::default();
+        let (mut session, start) = open(&limits);
+        let mut outbox = Outbox::new(limits.outbox_len_max);
+        let mut now = start;
+        for _ in 0..10 {
+            now += limits.silence_timeout.min(limits.frame_timeout) / 2;
+            session.excuse(now);
+            let timeout = session.handle_timeout(&mut outbox, &writing(now), now);
+            assert!(timeout.is_ok());
+            assert!(session.deadline(&writing(now)) > now);
+        }
+        now += limits.silence_timeout;
+        let timeout = session.handle_timeout(&mut outbox, &writing(now), now);
+        assert!(matches!(timeout, Err(CloseReason::Silent(_))));
+    }
+
+    #[test]
+    fn a_link_that_breaks_after_both_goodbyes_has_done_its_work() {
+        let (mut session, now) = open(&Limits::default());
+        let mut outbox = Outbox::new(1 << 16);
+        let gone = |session: &Session| session.at_end(CloseReason::PeerGone);
+        session.say_goodbye(&mut outbox, now);
+        assert!(matches!(gone(&session), CloseReason::PeerGone));
+        let mut payload = Vec::new();
+        envelope::encode(&mut payload, &Head::Goodbye, &(), FRAME_LEN_MIN).unwrap();
+        assert_eq!(session.receive(&payload).unwrap(), Incoming::Goodbye);
+        assert!(matches!(gone(&session), CloseReason::Finished));
+        let other = session.at_end(CloseReason::ClosedHere);
+        assert!(matches!(other, CloseReason::ClosedHere));
+    }
 }

@@ -37,3 +37,44 @@ impl Timers {
         self.heap.peek().map(|Reverse((at, _))| *at)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// Each entry comes once, when it is due and not before, the earliest first.
+        #[test]
+        fn entries_come_when_they_are_due(
+            entries in prop::collection::vec(0_u64..50, 0..40),
+            steps in prop::collection::vec(0_u64..10, 0..20),
+        ) {
+            let start = Instant::now();
+            let at = |seconds| start + Duration::from_secs(seconds);
+            let mut timers = Timers::default();
+            for (index, seconds) in entries.iter().enumerate() {
+                timers.push(at(*seconds), index);
+            }
+            let mut waiting: Vec<_> = entries.iter().copied().enumerate().collect();
+            waiting.sort_by_key(|(index, seconds)| (*seconds, *index));
+            let mut now = 0;
+            for step in steps {
+                now += step;
+                while let Some(index) = timers.pop_due(at(now)) {
+                    let (expected, seconds) = waiting.remove(0);
+                    prop_assert_eq!(index, expected);
+                    prop_assert!(seconds <= now);
+                }
+                let next = waiting.first().map(|(_, seconds)| at(*seconds));
+                prop_assert_eq!(timers.next(), next);
+                prop_assert!(next.is_none_or(|next| next > at(now)));
+            }
+        }
+    }
+}

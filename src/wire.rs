@@ -2,10 +2,16 @@
 //!
 //! Reading and writing share a link, so they share its lock, for the length of one system call.
 //! What is read is looked at outside.
+//!
+//! The poll watches a link for room to write only while something waits for that room: a socket
+//! reports room whenever its peer reads, and each such report would be a wake-up for nothing, one
+//! for every message on a link that is used to and fro.
 
 use std::io::{self, ErrorKind};
+use std::sync::Arc;
 use std::time::Instant;
 
+use mio::{Interest, Registry, Token};
 use serde::Serialize;
 
 use crate::backend::Link;
@@ -17,10 +23,48 @@ use crate::session::Writing;
 /// The writing half of a connection, and the link.
 pub(crate) struct Wire {
     link: Option<Box<dyn Link>>,
+    watch: Option<Watch>,
     pub(crate) outbox: Outbox,
     pub(crate) writing: Writing,
     /// The longest payload that both sides take.
     pub(crate) frame_len_max: u32,
+}
+
+/// How a poll watches a link.
+pub(crate) struct Watch {
+    registry: Arc<Registry>,
+    token: Token,
+    /// Also for room to write. At first, as a link may need that to become connected.
+    for_room: bool,
+}
+
+impl Watch {
+    /// Begins to watch.
+    pub(crate) fn begin(
+        registry: &Arc<Registry>,
+        token: Token,
+        link: &mut Box<dyn Link>,
+    ) -> io::Result<Self> {
+        registry.register(link, token, Interest::READABLE | Interest::WRITABLE)?;
+        Ok(Self {
+            registry: Arc::clone(registry),
+            token,
+            for_room: true,
+        })
+    }
+
+    fn set_for_room(&mut self, wanted: bool, link: &mut Box<dyn Link>) -> io::Result<()> {
+        if self.for_room != wanted {
+            let interests = if wanted {
+                Interest::READABLE | Interest::WRITABLE
+            } else {
+                Interest::READABLE
+            };
+            self.registry.reregister(link, self.token, interests)?;
+            self.for_room = wanted;
+        }
+        Ok(())
+    }
 }
 
 /// What one read brought.
@@ -38,6 +82,7 @@ impl Wire {
     pub(crate) fn new(outbox_len_max: usize, frame_len_max: u32, now: Instant) -> Self {
         Self {
             link: None,
+            watch: None,
             outbox: Outbox::new(outbox_len_max),
             writing: Writing {
                 last: now,
@@ -47,8 +92,10 @@ impl Wire {
         }
     }
 
-    pub(crate) fn attach(&mut self, link: Box<dyn Link>, now: Instant) {
+    /// Takes over a link, and how it is watched, if it is.
+    pub(crate) fn attach(&mut self, link: Box<dyn Link>, watch: Option<Watch>, now: Instant) {
         self.link = Some(link);
+        self.watch = watch;
         self.writing = Writing {
             last: now,
             blocked_since: None,
@@ -56,6 +103,7 @@ impl Wire {
     }
 
     pub(crate) fn detach(&mut self) -> Option<Box<dyn Link>> {
+        self.watch = None;
         self.link.take()
     }
 
@@ -75,19 +123,23 @@ impl Wire {
             .append(lane, |bytes| envelope::encode(bytes, &head, body, max))
     }
 
-    /// Encodes a head alone to the end of the bulk lane, also beyond the outbox's bound.
-    pub(crate) fn append_beyond(&mut self, head: Head) -> Result<(), Refusal<EncodeError>> {
-        let max = self.frame_len_max;
-        self.outbox
-            .append_beyond(|bytes| envelope::encode(bytes, &head, &(), max))
-    }
-
     /// Whether so much waits that nothing should be done that makes it more: the outbox is half
     /// full, or has no room for the longest frame.
     pub(crate) fn is_choked(&self) -> bool {
         let frame_len_max = usize::try_from(self.frame_len_max).unwrap_or(usize::MAX);
         self.outbox.room_len() < frame_len_max.saturating_add(HEADER_LEN)
             || self.outbox.room_len() <= self.outbox.queued_len()
+    }
+
+    /// Appends a message about others that wait: see [`Outbox::append_reserved`].
+    pub(crate) fn append_reserved(
+        &mut self,
+        lane: Lane,
+        head: Head,
+    ) -> Result<(), Refusal<EncodeError>> {
+        let max = self.frame_len_max;
+        self.outbox
+            .append_reserved(lane, |bytes| envelope::encode(bytes, &head, &(), max))
     }
 
     /// Reads once.
@@ -111,15 +163,17 @@ impl Wire {
         let Some(link) = &mut self.link else {
             return Ok(());
         };
-        loop {
+        let mut written = false;
+        let blocked = loop {
             let bytes = self.outbox.next_bytes();
             if bytes.is_empty() {
                 self.writing.blocked_since = None;
-                return Ok(());
+                break false;
             }
             match link.send(bytes) {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
                 Ok(len) => {
+                    written = true;
                     self.outbox.written(len);
                     self.writing = Writing {
                         last: now,
@@ -128,11 +182,16 @@ impl Wire {
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     self.writing.blocked_since.get_or_insert(now);
-                    return Ok(());
+                    break true;
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
+        };
+        // A link that has taken something is connected.
+        match &mut self.watch {
+            Some(watch) if blocked || written => watch.set_for_room(blocked, link),
+            _ => Ok(()),
         }
     }
 }

@@ -450,6 +450,39 @@ fn no_wake_up_is_lost_between_callers() {
     });
 }
 
+/// Events that are packed leave by whoever drives: it must notice them also when it was about to
+/// sleep, and nobody waits for them.
+#[test]
+fn an_event_leaves_whoever_drives() {
+    on_every_transport(|place| {
+        let serving = place.serve(quiet());
+        let client = serving.builder().limits(quiet()).connect(PATIENCE).unwrap();
+        let mut sent = 0;
+        let mut send_some = || {
+            for _ in 0..200 {
+                for _ in 0..3 {
+                    client.send(&note(sent)).unwrap();
+                    sent += 1;
+                }
+                eventually("all are handled", || {
+                    serving.server.counters().events == sent
+                });
+            }
+        };
+        // The background thread drives.
+        send_some();
+        thread::scope(|scope| {
+            // A caller drives, and goes back to sleep each time that something has come.
+            let long = scope.spawn(|| client.call(&Ask::Hold, PATIENCE).unwrap());
+            let responder = serving.recorder.held();
+            send_some();
+            responder.reply(&"at last".to_owned()).unwrap();
+            assert_eq!(long.join().unwrap(), "at last");
+        });
+        send_some();
+    });
+}
+
 fn spin_for(time: Duration) {
     let end = std::time::Instant::now() + time;
     while std::time::Instant::now() < end {

@@ -97,9 +97,17 @@ impl Scene {
     }
 }
 
-/// Default bounds with one difference.
+/// Default bounds, but for the times, none of which is over during a test, and for the difference
+/// that the test is about.
 fn limits(change: impl FnOnce(&mut Limits)) -> Limits {
-    let mut limits = Limits::default();
+    let never = PATIENCE * 10;
+    let mut limits = Limits {
+        handshake_timeout: never,
+        silence_timeout: never,
+        frame_timeout: never,
+        stall_timeout: never,
+        ..Limits::default()
+    };
     change(&mut limits);
     limits.check().unwrap();
     limits
@@ -206,6 +214,7 @@ fn a_trickle_that_is_in_time_is_served() {
         }
         assert_eq!(scene.serving.recorder.event(), note(7));
         assert_eq!(raw.head(), Some(Head::Welcome));
+        assert_eq!(raw.head(), Some(Head::Ack { id: 0, events: 1 }));
         assert_eq!(raw.head(), Some(Head::Goodbye));
         raw.say(&framed(Head::Farewell, &()));
         assert_eq!(raw.head(), None);
@@ -421,7 +430,7 @@ fn what_is_no_hello_is_not_wayside() {
 #[test]
 fn another_protocol_is_refused_with_both_names_and_the_reason_is_counted() {
     on_every_transport(|place| {
-        let scene = Scene::new(place, Limits::default());
+        let scene = Scene::new(place, limits(|_| {}));
         let other = Hello::new("other", 3, &Limits::default(), 1);
         let mut raw = scene.connect();
         raw.say(&framed(Head::Hello, &other));
@@ -431,10 +440,18 @@ fn another_protocol_is_refused_with_both_names_and_the_reason_is_counted() {
         drop(raw);
         scene.expect_closed("protocol_mismatch", 1);
 
-        // One that leaves without waiting for the refusal is forgotten as fast.
+        // One that leaves without waiting for the refusal is forgotten as fast, also if the server
+        // hears of both at once.
+        let hello = framed(Head::Hello, &other);
         let mut raw = scene.connect();
-        raw.say(&framed(Head::Hello, &other));
+        raw.say(&hello[..8]);
+        eventually("accepted", || scene.serving.server.counters().accepted == 3);
+        let pending = scene.good.start(&Ask::Block, PATIENCE).unwrap();
+        scene.serving.recorder.blocked();
+        raw.say(&hello[8..]);
         drop(raw);
+        scene.serving.recorder.unblock();
+        drop(pending);
         scene.expect_closed("protocol_mismatch", 2);
     });
 }
@@ -557,11 +574,10 @@ fn a_flood_of_events_does_not_put_the_stall_timeout_off() {
         let mut raw = scene.greeted();
         let peer = scene.serving.server.peers().pop().unwrap();
         // More than any socket takes, and less than half of what may wait.
-        for _ in 0..64 {
-            // On a slow machine the time is over before all of it waits.
-            if peer.push(&"x".repeat(1 << 20)).is_err() {
-                break;
-            }
+        let long = "x".repeat(1 << 20);
+        for _ in 0..32 {
+            // On a busy machine the time is over while we are at it.
+            peer.push(&long).ok();
         }
         raw.flood(&events);
         scene.expect_closed("not_reading", 1);
@@ -675,7 +691,9 @@ fn a_peer_that_reads_slowly_is_not_taken_for_silent() {
             eventually("the other is closed", || scene.closed("silent") == count);
         }
         assert_eq!(scene.closed_total(), 3);
-        for _ in 3..60 {
+        for id in 4..=60 {
+            // Once it is listened to again, it has to be heard.
+            raw.say(&framed(Head::Ping { id }, &()));
             loop {
                 match raw.head() {
                     Some(Head::Push) => break,
@@ -692,6 +710,9 @@ fn a_peer_that_reads_slowly_is_not_taken_for_silent() {
 
 #[test]
 fn a_thousand_connections_that_do_nothing_keep_nobody_out() {
+    if under_wine("takes minutes for so many connections") {
+        return;
+    }
     raise_descriptor_limit();
     on_every_transport(|place| {
         let scene = Scene::new(place, limits(|limits| limits.handshakes_max = 64));
@@ -713,6 +734,9 @@ fn a_thousand_connections_that_do_nothing_keep_nobody_out() {
 
 #[test]
 fn a_thousand_idle_connections_within_the_limits_delay_nobody() {
+    if under_wine("takes minutes for so many connections") {
+        return;
+    }
     raise_descriptor_limit();
     on_every_transport(|place| {
         let scene = Scene::new(
@@ -889,7 +913,7 @@ fn session(place: &Place, change: impl FnOnce(&mut Limits)) -> (RawServer, Raw, 
 
 #[test]
 fn each_breach_of_a_server_ends_the_session_and_its_calls() {
-    let breaches: [(&str, Vec<u8>, &str); 10] = [
+    let breaches: [(&str, Vec<u8>, &str); 9] = [
         (
             "welcome twice",
             framed(Head::Welcome, &hello()),
@@ -899,15 +923,6 @@ fn each_breach_of_a_server_ends_the_session_and_its_calls() {
         (
             "more acknowledged than sent",
             framed(Head::Ack { id: 0, events: 100 }, &()),
-            "malformed",
-        ),
-        (
-            "less acknowledged than before",
-            [
-                framed(Head::Ack { id: 0, events: 1 }, &()),
-                framed(Head::Ack { id: 0, events: 0 }, &()),
-            ]
-            .concat(),
             "malformed",
         ),
         (
@@ -945,11 +960,27 @@ fn each_breach_of_a_server_ends_the_session_and_its_calls() {
             );
             expect_client_closed(&client, reason);
             let counters = client.counters();
-            let events = counters.events_acknowledged + counters.events_in_doubt;
-            assert_eq!(events, 1, "{what}");
-            let acknowledged = u64::from(*what == "less acknowledged than before");
-            assert_eq!(counters.events_acknowledged, acknowledged, "{what}");
+            let events = (counters.events_acknowledged, counters.events_in_doubt);
+            assert_eq!(events, (0, 1), "{what}");
         }
+    });
+}
+
+/// The answer to a flush waits behind replies; an acknowledgement that nobody asked for does not.
+#[test]
+fn an_acknowledgement_that_was_overtaken_by_a_higher_one_is_no_breach() {
+    on_every_transport(|place| {
+        let (_server, mut raw, client) = session(place, |_| {});
+        for number in 0..2 {
+            client.send(&note(number)).unwrap();
+            assert_eq!(raw.head(), Some(Head::Event));
+        }
+        raw.say(&framed(Head::Ack { id: 0, events: 2 }, &()));
+        raw.say(&framed(Head::Ack { id: 0, events: 1 }, &()));
+        // What comes behind them is still heard.
+        raw.say(&framed(Head::Push, "heard"));
+        assert_eq!(client.next_push(PATIENCE).unwrap(), "heard");
+        assert_eq!(client.counters().events_acknowledged, 2);
     });
 }
 

@@ -1,11 +1,14 @@
-//! Sessions between a real server and real clients, over every transport of the platform.
+//! How sessions between a real server and real clients begin, over every transport.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;
 
 use std::time::Duration;
 
 use support::*;
-use wayside::{ClientState, Limits};
+use wayside::{
+    Client, ClientState, CloseReason, ConnectError, Limits, Protocol, ProtocolId, Transport,
+};
 
 #[test]
 fn calls_events_and_pushes_arrive() {
@@ -42,6 +45,78 @@ fn an_end_that_was_begun_comes_without_anybody_waiting() {
     });
 }
 
+/// A later version of the chat.
+struct Chat2;
+
+impl Protocol for Chat2 {
+    const NAME: &'static str = Chat::NAME;
+    const VERSION: u32 = 2;
+    type Event = Note;
+    type Request = Ask;
+    type Reply = String;
+    type Push = String;
+}
+
+/// Another protocol, of the same version.
+struct Talk;
+
+impl Protocol for Talk {
+    const NAME: &'static str = "talk";
+    const VERSION: u32 = Chat::VERSION;
+    type Event = Note;
+    type Request = Ask;
+    type Reply = String;
+    type Push = String;
+}
+
+fn id<P: Protocol>() -> ProtocolId {
+    ProtocolId {
+        name: P::NAME.to_owned(),
+        version: P::VERSION,
+    }
+}
+
+/// Fails unless a client of `P` is told at once what it and the server of the chat speak.
+fn assert_mismatch<P: Protocol>(transport: &Transport) {
+    let builder = Client::<P>::builder().transport(transport.clone());
+    let error = builder.connect(PATIENCE).unwrap_err();
+    let ConnectError::Mismatch(failures) = &error else {
+        panic!("{error}");
+    };
+    let (endpoint, reason) = failures.iter().next().unwrap();
+    assert_eq!(endpoint, transport.to_string());
+    let CloseReason::ProtocolMismatch { ours, theirs } = reason else {
+        panic!("{reason}");
+    };
+    assert_eq!((ours, theirs), (&id::<P>(), &id::<Chat>()));
+    let text = error.to_string();
+    for id in [id::<P>(), id::<Chat>()] {
+        assert!(text.contains(&id.to_string()), "{text}");
+    }
+}
+
+#[test]
+fn a_mismatch_is_an_error_on_both_sides_that_names_both() {
+    on_every_transport(|place| {
+        let serving = place.serve(Limits::default());
+        let client = serving.client();
+        assert_mismatch::<Chat2>(&serving.transport);
+        assert_mismatch::<Talk>(&serving.transport);
+        eventually("the server has counted them", || {
+            serving
+                .server
+                .counters()
+                .closed
+                .for_reason("protocol_mismatch")
+                >= 2
+        });
+        // They were never peers, and those who are notice nothing.
+        assert_eq!(serving.server.counters().opened, 1);
+        assert_eq!(serving.server.peers().len(), 1);
+        assert_eq!(echo(&client, "undisturbed"), "undisturbed");
+    });
+}
+
 #[test]
 fn a_request_is_handled_behind_the_events_before_it() {
     on_every_transport(|place| {
@@ -59,5 +134,26 @@ fn a_request_is_handled_behind_the_events_before_it() {
             let after = Ask::Echo("after".to_owned());
             assert_eq!(serving.recorder.wait_for(next), Err(after));
         }
+    });
+}
+
+#[test]
+fn peers_are_told_apart_and_processes_are_known() {
+    on_every_transport(|place| {
+        let serving = place.serve(Limits::default());
+        let _first = serving.client();
+        let first = serving.recorder.connected();
+        let _second = serving.client();
+        let second = serving.recorder.connected();
+        assert!(first.key() < second.key());
+        assert_ne!(first.epoch(), second.epoch());
+        assert_eq!(first.transport(), serving.transport.to_string());
+        let keys: Vec<_> = serving
+            .server
+            .peers()
+            .iter()
+            .map(|peer| peer.key())
+            .collect();
+        assert_eq!(keys, [first.key(), second.key()]);
     });
 }

@@ -18,6 +18,10 @@ pub struct Capabilities {
     /// or its process dies while the peer does not read: those that the system had no room for yet.
     /// 0 where `send` takes only what there is room for.
     pub in_flight_len_max: u32,
+    /// A `recv` that gives less than there was room for has taken all there was, and whatever comes
+    /// later, the end included, is another edge. The end may share the edge of the last bytes;
+    /// mio's event then shows it. Saves a system call for each message; `false` is always right.
+    pub short_recv_is_last: bool,
     /// How many peers the system's stock limits allow; `None` if only descriptors bound it.
     pub peers_stock_max: Option<u32>,
 }
@@ -33,6 +37,7 @@ impl Capabilities {
             end_of_peer: EndOfPeer::AtOnce,
             chunk_len_max: None,
             in_flight_len_max: 0,
+            short_recv_is_last: false,
             peers_stock_max: None,
         }
     }

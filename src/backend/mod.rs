@@ -109,7 +109,9 @@ pub trait Listener: Source + Send {
 ///    `WouldBlock` of `send`. Readiness is an edge: the caller goes on until `WouldBlock`, and on
 ///    any edge, of either kind, tries `recv` and then, if something waits to be sent, `send`. (A
 ///    handshake below may end inside `recv` on an edge for reading; what `send` had to hold back
-///    for it gets no other.) Readiness without cause is allowed.
+///    for it gets no other.) Once `send` has taken something, the caller may register the link
+///    again for reading alone, and for both when it waits for room: if there is room by then, that
+///    too makes it writable. Readiness without cause is allowed.
 /// 4. **L4** When the peer's end is dropped or its process dies, `recv` first gives all bytes that
 ///    had been sent, then `Ok(0)` or an error, now and for ever, with an edge; `send` fails with
 ///    an error, if not at once then once the system has noticed. If bytes of ours were left unread

@@ -39,3 +39,41 @@ impl Backoff {
         self.next = self.min;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn each_pause_is_between_half_and_whole_of_a_doubling_one(
+            seed: u64,
+            min in 1_u64..5_000,
+            more in 0_u64..100_000,
+        ) {
+            let (min, max) = (Duration::from_millis(min), Duration::from_millis(min + more));
+            let mut backoff = Backoff::new(min, max, seed);
+            for _ in 0..2 {
+                let mut whole = min;
+                for _ in 0..20 {
+                    let pause = backoff.pause();
+                    prop_assert!(pause >= whole / 2 && pause <= whole, "{:?} of {:?}", pause, whole);
+                    whole = (whole * 2).min(max);
+                }
+                backoff.reset();
+            }
+        }
+    }
+
+    #[test]
+    fn many_clients_do_not_come_at_once() {
+        let (min, max) = (Duration::from_secs(1), Duration::from_secs(2));
+        let pauses = (1..100).map(|seed| Backoff::new(min, max, seed * 1_234_567).pause());
+        let different: std::collections::HashSet<_> = pauses.collect();
+        assert!(different.len() > 20, "{}", different.len());
+    }
+}

@@ -251,3 +251,168 @@ fn index(id: CallId) -> u32 {
 fn position(index: u32) -> usize {
     usize::try_from(index).expect("mio runs on no platform with pointers below 32 bits")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        /// With a deadline so many seconds from the start.
+        Begin(u64),
+        /// Of the n-th number that ever was.
+        End(usize),
+        Poll(usize),
+        Abandon(usize),
+        Expire(u64),
+        Lose,
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            6 => (0_u64..100).prop_map(Step::Begin),
+            6 => (0_usize..50).prop_map(Step::End),
+            6 => (0_usize..50).prop_map(Step::Poll),
+            3 => (0_usize..50).prop_map(Step::Abandon),
+            1 => (0_u64..100).prop_map(Step::Expire),
+            1 => Just(Step::Lose),
+        ]
+    }
+
+    /// What a call is in the model: open until its deadline, or ended, with what.
+    #[derive(Debug, Clone, PartialEq)]
+    enum Fate {
+        Open(u64),
+        Replied(u64),
+        TimedOut,
+        Lost,
+    }
+
+    fn fate(result: Result<Answer<u64>, CallError>) -> Fate {
+        match result {
+            Ok(Answer::Reply(number)) => Fate::Replied(number),
+            Err(CallError::TimedOut) => Fate::TimedOut,
+            Err(CallError::TooManyCalls { .. }) => Fate::Lost,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// Also of numbers that are over: an answer to an earlier call of a slot is not taken.
+        #[test]
+        fn they_do_what_a_map_by_number_does(steps in prop::collection::vec(step(), 1..200)) {
+            let start = Instant::now();
+            let at = |seconds| start + Duration::from_secs(seconds);
+            let mut calls = Calls::<u64>::new();
+            let mut model = HashMap::<u64, Fate>::new();
+            let mut ever = Vec::<CallId>::new();
+            let mut wakers = Vec::new();
+            for (number, step) in (0_u64..).zip(steps) {
+                let nth = |n: usize| ever.get(n % ever.len().max(1)).copied();
+                match step {
+                    Step::Begin(deadline) => {
+                        let next = calls.next_id();
+                        let id = calls.begin(at(deadline));
+                        prop_assert_eq!(id, next);
+                        prop_assert!(id.0 != 0 && !ever.contains(&id), "{:?} again", id);
+                        ever.push(id);
+                        model.insert(id.0, Fate::Open(deadline));
+                    }
+                    Step::End(n) => if let Some(id) = nth(n) {
+                        let open = matches!(model.get(&id.0), Some(Fate::Open(_)));
+                        let ended = calls.end(id, Ok(Answer::Reply(number)), &mut wakers);
+                        prop_assert_eq!(ended, open);
+                        if open {
+                            model.insert(id.0, Fate::Replied(number));
+                        }
+                    },
+                    Step::Poll(n) => if let Some(id) = nth(n).filter(|id| model.contains_key(&id.0)) {
+                        match calls.poll(id, Waker::noop()) {
+                            Progress::Open { .. } => {
+                                prop_assert!(matches!(model[&id.0], Fate::Open(_)));
+                            }
+                            Progress::Ended(result) => {
+                                prop_assert_eq!(Some(fate(result)), model.remove(&id.0));
+                            }
+                        }
+                    },
+                    Step::Abandon(n) => if let Some(id) = nth(n).filter(|id| model.contains_key(&id.0)) {
+                        let expected = model.remove(&id.0).unwrap();
+                        match calls.abandon(id) {
+                            State::Open { .. } => prop_assert!(matches!(expected, Fate::Open(_))),
+                            State::Ended(result) => prop_assert_eq!(fate(result), expected),
+                            State::Free => prop_assert!(false, "it was there"),
+                        }
+                    },
+                    Step::Expire(now) => {
+                        let mut expired = Vec::new();
+                        calls.expire(at(now), &mut wakers, |id| expired.push(id.0));
+                        for (id, fate) in &mut model {
+                            if matches!(fate, Fate::Open(deadline) if *deadline <= now) {
+                                prop_assert!(expired.contains(id));
+                                *fate = Fate::TimedOut;
+                            } else {
+                                prop_assert!(!expired.contains(id));
+                            }
+                        }
+                    }
+                    Step::Lose => {
+                        let lost = CallError::TooManyCalls { max: 0 };
+                        calls.end_each(&mut wakers, |_, _| Some(lost.clone()));
+                        for fate in model.values_mut().filter(|fate| matches!(fate, Fate::Open(_))) {
+                            *fate = Fate::Lost;
+                        }
+                    }
+                }
+                let open = model.values().filter_map(|fate| match fate {
+                    Fate::Open(deadline) => Some(*deadline),
+                    _ => None,
+                });
+                prop_assert_eq!(u32::try_from(open.clone().count()).unwrap(), calls.open_count());
+                // It may be too early, never too late.
+                match (open.min(), calls.earliest_deadline()) {
+                    (Some(first), earliest) => prop_assert!(earliest.unwrap() <= at(first)),
+                    (None, earliest) => prop_assert_eq!(earliest, None),
+                }
+                prop_assert!(calls.slots.len() <= ever.len());
+                for id in &ever {
+                    let over = !matches!(model.get(&id.0), Some(Fate::Open(_)));
+                    prop_assert_eq!(calls.has_ended(*id), over);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn as_many_slots_as_were_open_at_once() {
+        let mut calls = Calls::<u64>::new();
+        let deadline = Instant::now();
+        for _ in 0..1000 {
+            let ids = [calls.begin(deadline), calls.begin(deadline)];
+            for id in ids {
+                drop(calls.abandon(id));
+            }
+        }
+        assert_eq!(calls.slots.len(), 2);
+    }
+
+    #[test]
+    fn a_generation_that_wraps_around_skips_0() {
+        let mut calls = Calls::<u64>::new();
+        let id = calls.begin(Instant::now());
+        drop(calls.abandon(id));
+        calls.slots[0].generation = u32::MAX;
+        let last = calls.begin(Instant::now());
+        drop(calls.abandon(last));
+        let next = calls.begin(Instant::now());
+        assert_eq!((generation(next), index(next)), (1, 0));
+        assert!(calls.has_ended(last));
+    }
+}

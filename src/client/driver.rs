@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use mio::{Interest, Registry, Token};
+use mio::event::Event;
+use mio::{Registry, Token};
 
 use crate::ambient;
 use crate::client::backoff::Backoff;
@@ -17,20 +18,21 @@ use crate::client::error::{CallError, CloseError, ConnectFailures, NotConnected}
 use crate::client::shared::{Outgoing, Shared, Status};
 use crate::close::CloseReason;
 use crate::envelope::{self, Head};
+use crate::event_loop::is_end;
 use crate::fork;
 use crate::hello::Hello;
 use crate::inbox::Inbox;
 use crate::protocol::Protocol;
 use crate::session::{Incoming, Role, Session};
 use crate::transport::Transport;
-use crate::wire::Read;
+use crate::wire::{Read, Watch};
 
 /// What one turn may read before it is the turn of writing and of whoever waits.
 const TURN_LEN_MAX: usize = 1 << 20;
 
 pub(crate) struct Driver<P: Protocol> {
     shared: Arc<Shared<P>>,
-    registry: Registry,
+    registry: Arc<Registry>,
     token: Token,
     transports: Vec<Transport>,
     hello: Hello,
@@ -47,6 +49,10 @@ pub(crate) struct Driver<P: Protocol> {
     backoff: Backoff,
     /// The last turn has left something to read.
     more: bool,
+    /// Of the backend's [`Capabilities`](crate::backend::Capabilities).
+    short_recv_is_last: bool,
+    /// The server has said all: it is read to its end.
+    ended: bool,
     closed: bool,
     generation: u32,
     /// Whose calls have ended, to be woken once the lock is let go.
@@ -79,7 +85,7 @@ impl<P: Protocol> Driver<P> {
             hello: Hello::new(P::NAME, P::VERSION, limits, epoch),
             backoff: Backoff::new(limits.reconnect_delay_min, limits.reconnect_delay_max, seed),
             shared,
-            registry,
+            registry: Arc::new(registry),
             token,
             transports,
             session: None,
@@ -90,6 +96,8 @@ impl<P: Protocol> Driver<P> {
             retry_at: Some(now),
             opened_at: None,
             more: false,
+            short_recv_is_last: false,
+            ended: false,
             closed: false,
             generation: fork::generation(),
             wakers: Vec::new(),
@@ -105,14 +113,23 @@ impl<P: Protocol> Driver<P> {
         self.closed
     }
 
+    /// Takes note of an event. Those of others are ignored.
+    pub(crate) fn handle_event(&mut self, event: &Event) {
+        self.ended |= event.token() == self.token && is_end(event);
+    }
+
     /// Does everything that can be done now.
     pub(crate) fn turn(&mut self, now: Instant) {
         // In a forked child this is the parent's, and nothing of it may be touched.
         if self.closed || self.generation != fork::generation() {
             return;
         }
-        if let Err(reason) = self.obey(now) {
-            self.lose(reason, now);
+        if let Some(error) = self.obey(now) {
+            // What the server has sent before the link broke is still there: answers, and perhaps
+            // why it left.
+            let received = self.receive_all(now);
+            let broken = || CloseReason::LinkFailed(Arc::new(error));
+            self.lose(received.err().unwrap_or_else(broken), now);
         }
         // A round of attempts that fail at once needs no turn for each.
         for _ in 0..self.transports.len() {
@@ -158,16 +175,17 @@ impl<P: Protocol> Driver<P> {
         self.retry_at = None;
         self.shared.counters.attempts.one();
         let transport = &self.transports[self.current];
+        self.short_recv_is_last = transport.backend.capabilities().short_recv_is_last;
+        self.ended = false;
         let connected = transport
             .backend
             .connect(&transport.address)
             .and_then(|mut link| {
-                let interests = Interest::READABLE | Interest::WRITABLE;
-                self.registry.register(&mut link, self.token, interests)?;
-                Ok(link)
+                let watch = Watch::begin(&self.registry, self.token, &mut link)?;
+                Ok((link, watch))
             });
         match connected {
-            Ok(link) => {
+            Ok((link, watch)) => {
                 let mut outgoing = self.shared.outgoing();
                 let wire = &mut outgoing.wire;
                 self.inbox.clear();
@@ -178,7 +196,7 @@ impl<P: Protocol> Driver<P> {
                     &mut wire.outbox,
                     now,
                 ));
-                wire.attach(link, now);
+                wire.attach(link, Some(watch), now);
             }
             Err(error) => {
                 let error = if error.kind() == ErrorKind::WouldBlock {
@@ -192,7 +210,7 @@ impl<P: Protocol> Driver<P> {
     }
 
     fn opened(&mut self, now: Instant) {
-        let Some(session) = &self.session else {
+        let Some(session) = &mut self.session else {
             return;
         };
         self.opened_at = Some(now);
@@ -216,6 +234,10 @@ impl<P: Protocol> Driver<P> {
         }
         outgoing.wire.frame_len_max = frame_len_max;
         outgoing.wire.outbox.open();
+        if outgoing.closing.is_some() {
+            // Told to close while there was no connection: nothing else would bring the next turn.
+            session.say_goodbye(&mut outgoing.wire.outbox, now);
+        }
         let endpoint = self.transports[self.current].to_string().into();
         self.shared
             .set_status(&mut outgoing, Status::Open { endpoint });
@@ -223,28 +245,35 @@ impl<P: Protocol> Driver<P> {
 
     // ---- one connection ----
 
-    /// Does what other threads have asked for.
-    fn obey(&mut self, now: Instant) -> Result<(), CloseReason> {
+    /// Does what other threads have asked for. The error if a write of one has failed.
+    fn obey(&mut self, now: Instant) -> Option<std::io::Error> {
         let mut outgoing = self.shared.outgoing();
         outgoing.flush_asked = false;
         if let Some(error) = outgoing.broken.take() {
-            return Err(CloseReason::LinkFailed(Arc::new(error)));
+            return Some(error);
         }
         if outgoing.closing.is_some() {
             if let Some(session) = self.session.as_mut().filter(|session| session.is_open()) {
                 session.say_goodbye(&mut outgoing.wire.outbox, now);
             }
         }
-        Ok(())
+        None
+    }
+
+    fn receive_all(&mut self, now: Instant) -> Result<(), CloseReason> {
+        // There is nobody else who could want the buffer.
+        if !self.inbox.is_lent() {
+            self.inbox.lend(&mut self.lent);
+        }
+        let received = self.receive(now);
+        if self.inbox.is_swollen() {
+            self.inbox.give_back(&mut self.lent);
+        }
+        received
     }
 
     fn exchange(&mut self, now: Instant) -> Result<(), CloseReason> {
-        let mut lent = std::mem::take(&mut self.lent);
-        self.inbox.lend(&mut lent);
-        let received = self.receive(now);
-        self.inbox.give_back(&mut lent);
-        self.lent = lent;
-        received?;
+        self.receive_all(now)?;
         let Some(session) = &mut self.session else {
             return Ok(());
         };
@@ -272,7 +301,9 @@ impl<P: Protocol> Driver<P> {
         let mut left = TURN_LEN_MAX;
         self.more = false;
         loop {
-            let read = self.shared.outgoing().wire.recv(self.inbox.room());
+            let room = self.inbox.room();
+            let room_len = room.len();
+            let read = self.shared.outgoing().wire.recv(room);
             match read {
                 Ok(Read::Bytes(len)) => {
                     self.inbox.filled(len);
@@ -282,12 +313,12 @@ impl<P: Protocol> Driver<P> {
                         self.more = true;
                         return Ok(());
                     }
+                    if len < room_len && self.short_recv_is_last && !self.ended {
+                        return Ok(());
+                    }
                 }
                 Ok(Read::Blocked) => return Ok(()),
-                Ok(Read::End) => {
-                    let session = self.session.as_ref();
-                    return Err(session.map_or(CloseReason::PeerGone, Session::at_link_end));
-                }
+                Ok(Read::End) => return Err(CloseReason::PeerGone),
                 Err(error) => return Err(CloseReason::LinkFailed(Arc::new(error))),
             }
         }
@@ -314,9 +345,9 @@ impl<P: Protocol> Driver<P> {
                 Incoming::Push(body) => {
                     let push = envelope::decode_body(body)?;
                     self.shared.counters.pushes.one();
-                    if self.shared.pushes.add(push) {
-                        self.shared.counters.pushes_dropped.one();
-                    }
+                    let dropped = self.shared.pushes.add(push, body.len());
+                    let count = u64::try_from(dropped.len()).unwrap_or(u64::MAX);
+                    self.shared.counters.pushes_dropped.add(count);
                 }
                 Incoming::Acknowledged { id, events } => self.acknowledged(id, events)?,
                 Incoming::Draining => {
@@ -359,15 +390,13 @@ impl<P: Protocol> Driver<P> {
 
     fn acknowledged(&mut self, id: u64, events: u64) -> Result<(), CloseReason> {
         let mut outgoing = self.shared.outgoing();
-        let Some(new) = events.checked_sub(outgoing.events_acknowledged) else {
-            return Err(CloseReason::Malformed(
-                "fewer events acknowledged than before",
-            ));
-        };
         if events > outgoing.events {
             return Err(CloseReason::Malformed("more events acknowledged than sent"));
         }
-        outgoing.events_acknowledged = events;
+        // The answer to a sync waits in line, and an acknowledgement that nobody asked for may
+        // have overtaken it with a higher number.
+        let new = events.saturating_sub(outgoing.events_acknowledged);
+        outgoing.events_acknowledged += new;
         self.shared.counters.events_acknowledged.add(new);
         if id != 0 {
             // A sync that nobody waits for any more has still told how many.
@@ -381,7 +410,10 @@ impl<P: Protocol> Driver<P> {
 
     // ---- the end of a connection ----
 
-    fn lose(&mut self, reason: CloseReason, now: Instant) {
+    fn lose(&mut self, mut reason: CloseReason, now: Instant) {
+        if let Some(session) = &self.session {
+            reason = session.at_end(reason);
+        }
         self.end_connection(reason, now);
         self.wake();
     }

@@ -21,6 +21,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Mutex, MutexGuard, TryLockError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::ambient;
@@ -134,10 +135,15 @@ impl<P: Protocol> OnDuty<'_, P> {
         if !shared.bell.before_poll() {
             deadline = Some(now);
         }
-        let polled = event_loop.wait(deadline, |_| {});
+        let polled = event_loop.wait(deadline, |event| driver.handle_event(event));
         shared.bell.after_poll();
         if let Err(error) = polled {
             log::error!("the client's poll failed: {error}");
+        }
+        if shared.outgoing().flush_asked {
+            // Whoever sends may share this core: let it go on, so that more is packed. It writes
+            // by itself once that is much. On a core of our own this takes no time.
+            thread::yield_now();
         }
         driver.turn(ambient::now());
     }

@@ -54,6 +54,7 @@ impl<P: Protocol> EmbeddedClient<P> {
     /// Takes note of an event. Events of other sources are ignored.
     pub fn handle_event(&mut self, event: &Event) {
         self.ready |= event.token() == self.driver.token();
+        self.driver.handle_event(event);
     }
 
     /// Does what can be done now. To be called once after each poll.

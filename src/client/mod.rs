@@ -193,12 +193,13 @@ impl<P: Protocol> Client<P> {
     /// because the client was closed or has a callback for pushes.
     pub fn next_push(&self, timeout: Duration) -> Option<P::Push> {
         let deadline = ambient::now() + timeout.min(TIMEOUT_MAX);
-        self.running.current().shared.pushes.take(Some(deadline))
+        self.running.current().pushes()?.take(Some(deadline))
     }
 
-    /// The pushes as they come. Blocks for each; ends when the client is closed.
+    /// The pushes as they come. Blocks for each; ends when the client is closed, or at once if it
+    /// has a callback for pushes.
     pub fn pushes(&self) -> impl Iterator<Item = P::Push> + '_ {
-        std::iter::from_fn(|| self.running.current().shared.pushes.take(None))
+        std::iter::from_fn(|| self.running.current().pushes()?.take(None))
     }
 
     /// How things stand.

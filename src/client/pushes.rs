@@ -12,30 +12,52 @@ pub(crate) struct PushQueue<T> {
     inner: Mutex<Inner<T>>,
     changed: Condvar,
     max: usize,
+    len_max: usize,
 }
 
 struct Inner<T> {
-    waiting: VecDeque<T>,
+    /// Each with the bytes that it came as.
+    waiting: VecDeque<(T, usize)>,
+    /// Their sum.
+    len: usize,
     closed: bool,
 }
 
+impl<T> Inner<T> {
+    fn pop(&mut self) -> Option<T> {
+        let (message, len) = self.waiting.pop_front()?;
+        self.len -= len;
+        Some(message)
+    }
+}
+
 impl<T> PushQueue<T> {
-    pub(crate) fn new(max: u32) -> Self {
+    pub(crate) fn new(max: u32, len_max: usize) -> Self {
         Self {
             inner: Mutex::new(Inner {
                 waiting: VecDeque::new(),
+                len: 0,
                 closed: false,
             }),
             changed: Condvar::new(),
             max: usize::try_from(max).unwrap_or(usize::MAX),
+            len_max,
         }
     }
 
-    /// Adds one. True if another had to go for it.
-    pub(crate) fn add(&self, message: T) -> bool {
+    /// Adds one that came as so many bytes. Those that had to go for it: to be dropped by the
+    /// caller, as dropping them runs code of the application's.
+    pub(crate) fn add(&self, message: T, len: usize) -> Vec<T> {
         let mut inner = lock(&self.inner);
-        let dropped = inner.waiting.len() >= self.max && inner.waiting.pop_front().is_some();
-        inner.waiting.push_back(message);
+        let mut dropped = Vec::new();
+        while inner.waiting.len() >= self.max || inner.len.saturating_add(len) > self.len_max {
+            match inner.pop() {
+                Some(oldest) => dropped.push(oldest),
+                None => break,
+            }
+        }
+        inner.waiting.push_back((message, len));
+        inner.len += len;
         drop(inner);
         self.changed.notify_one();
         dropped
@@ -51,7 +73,7 @@ impl<T> PushQueue<T> {
     pub(crate) fn take(&self, deadline: Option<Instant>) -> Option<T> {
         let mut inner = lock(&self.inner);
         loop {
-            if let Some(message) = inner.waiting.pop_front() {
+            if let Some(message) = inner.pop() {
                 return Some(message);
             }
             if inner.closed {

@@ -15,6 +15,7 @@ use crate::client::bell::Bell;
 use crate::client::driver::Driver;
 use crate::client::duty::Duty;
 use crate::client::error::ConnectError;
+use crate::client::pushes::PushQueue;
 use crate::client::shared::{Shared, Status};
 use crate::event_loop::{EventLoop, FIRST_TOKEN};
 use crate::fork;
@@ -106,6 +107,12 @@ impl<P: Protocol> Running<P> {
             .spawn(deliver)
             .map(drop)
             .map_err(ConnectError::Poll)
+    }
+
+    /// Where pushes wait to be taken, unless the callback gets them.
+    pub(crate) fn pushes(&self) -> Option<&PushQueue<P::Push>> {
+        let taken = self.recipe.on_push.is_some();
+        (!taken).then_some(&self.shared.pushes)
     }
 
     /// The client of this process.

@@ -94,7 +94,7 @@ impl<P: Protocol> Shared<P> {
             }),
             changed: Condvar::new(),
             bell,
-            pushes: PushQueue::new(limits.pushes_max),
+            pushes: PushQueue::new(limits.pushes_max, limits.pushes_len_max),
             counters: LiveClientCounters::default(),
             limits,
         }
@@ -125,7 +125,7 @@ impl<P: Protocol> Shared<P> {
             }
         }
         outgoing.events += 1;
-        self.counters.events.one();
+        self.counters.events.one_alone();
         self.write_or_ask(outgoing);
         Ok(())
     }
@@ -174,9 +174,9 @@ impl<P: Protocol> Shared<P> {
 
     /// Asks the server to say when it has handled everything so far.
     pub(crate) fn begin_sync(&self, timeout: Duration) -> Result<(CallId, Instant), CallError> {
-        // Whoever waits for a full outbox to empty must not be told that it is full: as many of
-        // these wait as `calls_max` allows.
-        self.begin_with(timeout, |wire, id| wire.append_beyond(Head::Sync { id }))
+        self.begin_with(timeout, |wire, id| {
+            wire.append_reserved(Lane::Bulk, Head::Sync { id })
+        })
     }
 
     fn begin_with(
@@ -347,7 +347,7 @@ impl<R> Outgoing<R> {
     pub(crate) fn cancel(&mut self, id: CallId) {
         if matches!(self.status, Status::Open { .. }) {
             let head = Head::Cancel { id: id.0 };
-            self.wire.append(Lane::Bulk, head, &()).ok();
+            self.wire.append_reserved(Lane::Bulk, head).ok();
         }
     }
 }

@@ -81,8 +81,13 @@ pub fn l3_readiness_is_an_edge_that_is_never_lost(fixture: &Fixture) {
     let (_, address) = rig.bind(fixture);
     let (client, server) = rig.pair(fixture, &address);
 
-    // Readable: one byte at a time, each after a `WouldBlock`, to and fro.
+    // Readable: one byte at a time, each after a `WouldBlock`, to and fro. From the middle on the
+    // links are watched for reading alone.
     for round in 1..=500_usize {
+        if round == 250 {
+            rig.watch_for_room(client, false);
+            rig.watch_for_room(server, false);
+        }
         for (from, to) in [(client, server), (server, client)] {
             rig.send(from, b"x");
             rig.until("the byte makes its reader readable", |rig| {
@@ -91,8 +96,14 @@ pub fn l3_readiness_is_an_edge_that_is_never_lost(fixture: &Fixture) {
         }
     }
 
-    // Writable: fill until nothing more goes, let the reader drain, and the rest must follow.
-    for (from, to) in [(client, server), (server, client)] {
+    // Writable: fill until nothing more goes, let the reader drain, and the rest must follow: when
+    // the sender is watched for room before there is any, and when there is before it is watched.
+    for (from, to, watched_first) in [
+        (client, server, true),
+        (client, server, false),
+        (server, client, true),
+        (server, client, false),
+    ] {
         rig.ends[to].received.clear();
         rig.ends[to].listening = false;
         let flood = rig.random.bytes(FLOOD_LEN);
@@ -101,10 +112,17 @@ pub fn l3_readiness_is_an_edge_that_is_never_lost(fixture: &Fixture) {
             rig.ends[from].waiting() > 0,
             "32 MiB went into a link that nobody reads",
         );
-        rig.listen(to);
+        if watched_first {
+            rig.watch_for_room(from, true);
+            rig.listen(to);
+        } else {
+            rig.listen(to);
+            rig.watch_for_room(from, true);
+        }
         rig.until("room makes the sender writable", |rig| {
             rig.ends[to].received.len() >= FLOOD_LEN
         });
+        rig.watch_for_room(from, false);
         rig.check(
             rig.ends[to].received == flood,
             "other bytes came than were sent",

@@ -185,6 +185,21 @@ impl Rig {
         self.ends[place].link = Some(link);
     }
 
+    /// Watches a link for both interests, or for reading alone.
+    pub(super) fn watch_for_room(&mut self, place: usize, wanted: bool) {
+        let Some(link) = self.ends[place].link.as_mut() else {
+            self.fail("the test has dropped the link");
+        };
+        let interest = if wanted {
+            Interest::READABLE | Interest::WRITABLE
+        } else {
+            Interest::READABLE
+        };
+        if let Err(error) = link.reregister(self.poll.registry(), Token(place), interest) {
+            self.fail(&format!("registering a link for {interest:?}: {error}"));
+        }
+    }
+
     /// Two ends of one connection, client first, that have heard each other: whatever handshake
     /// there is, is over. Others may be waiting at the same listener.
     pub(super) fn pair(&mut self, fixture: &Fixture, address: &str) -> (usize, usize) {

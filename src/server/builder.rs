@@ -89,6 +89,7 @@ impl<P: Protocol> ServerBuilder<P> {
         Ok(Server {
             event_loop,
             engine,
+            _stopped: handle.stopped_guard(),
             handle,
             endpoints,
         })
@@ -146,7 +147,11 @@ impl<P: Protocol> ServerBuilder<P> {
                 at.parse()
                     .expect("a backend's scheme and address are an endpoint"),
             );
-            listeners.push(Listening::new(listener, at.into()));
+            let capabilities = transport.backend.capabilities();
+            listeners.push(Listening {
+                short_recv_is_last: capabilities.short_recv_is_last,
+                ..Listening::new(listener, at.into())
+            });
         }
         Ok((listeners, endpoints))
     }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use crate::counters::LiveServerCounters;
+use crate::counters::{Count, LiveServerCounters};
 use crate::server::attention::{Attention, Wake};
 use crate::server::peer::{PeerKey, PeerShared};
 use crate::sync::lock;
@@ -19,6 +19,9 @@ pub(crate) enum Command {
 pub(crate) struct Control {
     pub(crate) attention: Arc<Attention>,
     pub(crate) counters: Arc<LiveServerCounters>,
+    /// The peers that were there when the server was to stop, and ended otherwise than by a
+    /// goodbye.
+    pub(crate) unfinished: Count,
     command: Mutex<Option<Command>>,
     peers: Mutex<HashMap<PeerKey, Arc<PeerShared>>>,
 }
@@ -28,6 +31,7 @@ impl Control {
         Self {
             attention: Arc::new(Attention::new(wake)),
             counters: Arc::default(),
+            unfinished: Count::default(),
             command: Mutex::default(),
             peers: Mutex::default(),
         }

@@ -10,7 +10,7 @@ use crate::endpoint::Endpoint;
 use crate::event_loop::time_left;
 use crate::protocol::Protocol;
 use crate::server::engine::Engine;
-use crate::server::handle::ServerHandle;
+use crate::server::handle::{ServerHandle, StoppedGuard};
 use crate::server::handler::Handler;
 
 /// A server without a thread, driven by a poll of the application's own. From
@@ -24,8 +24,8 @@ pub struct EmbeddedServer<P: Protocol, H: Handler<P>> {
     engine: Engine<P, H>,
     handle: ServerHandle<P>,
     endpoints: Vec<Endpoint>,
-    /// Ends those who wait in `shutdown` when this value goes.
-    _stopped: Box<dyn Send>,
+    /// The last to go: tells those who wait for the end.
+    _stopped: StoppedGuard,
 }
 
 impl<P: Protocol, H: Handler<P>> EmbeddedServer<P, H> {
@@ -34,7 +34,7 @@ impl<P: Protocol, H: Handler<P>> EmbeddedServer<P, H> {
         handle: ServerHandle<P>,
         endpoints: Vec<Endpoint>,
     ) -> Self {
-        let stopped = Box::new(handle.stopped_guard());
+        let stopped = handle.stopped_guard();
         Self {
             engine,
             handle,
@@ -75,7 +75,7 @@ impl<P: Protocol, H: Handler<P>> EmbeddedServer<P, H> {
 
     /// Takes note of an event. Events of other sources are ignored.
     pub fn handle_event(&mut self, event: &Event) {
-        self.engine.handle_event(event.token());
+        self.engine.handle_event(event);
     }
 
     /// As [`handle_event`](EmbeddedServer::handle_event), for a simulation that makes its own
@@ -83,7 +83,7 @@ impl<P: Protocol, H: Handler<P>> EmbeddedServer<P, H> {
     #[cfg(feature = "internals")]
     #[doc(hidden)]
     pub fn handle_token(&mut self, token: mio::Token) {
-        self.engine.handle_event(token);
+        self.engine.handle_token(token, false);
     }
 
     /// What the server holds.

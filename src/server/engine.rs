@@ -14,8 +14,9 @@
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use mio::event::Event;
 use mio::{Interest, Registry, Token};
 
 use crate::ambient;
@@ -23,11 +24,14 @@ use crate::backend::Link;
 use crate::close::CloseReason;
 use crate::counters::LiveServerCounters;
 use crate::envelope::{self, Failure, Head};
+use crate::event_loop::is_end;
+use crate::fork;
 use crate::hello::Hello;
 use crate::inbox::Inbox;
 use crate::limits::Limits;
 use crate::outbox::{Lane, Outbox};
 use crate::protocol::Protocol;
+use crate::server::TIMEOUT_MAX;
 use crate::server::control::{Command, Control};
 use crate::server::handler::Handler;
 use crate::server::listening::{Accepted, Listening};
@@ -35,7 +39,7 @@ use crate::server::peer::{Peer, PeerKey, PeerShared};
 use crate::server::responder::Responder;
 use crate::session::{Incoming, Role, Session};
 use crate::timers::Timers;
-use crate::wire::{Read, Wire};
+use crate::wire::{Read, Watch, Wire};
 
 /// What one visit may read before it is the others' turn.
 const VISIT_LEN_MAX: usize = 256 * 1024;
@@ -48,6 +52,10 @@ struct Entry {
     shared: Arc<PeerShared>,
     session: Session,
     inbox: Inbox,
+    /// Of the backend's [`Capabilities`](crate::backend::Capabilities).
+    short_recv_is_last: bool,
+    /// The peer has said all: it is read to its end.
+    ended: bool,
     /// There are whole frames in the inbox: the peer had too much to read for them to be handled.
     left_over: bool,
     /// It is in the list of those to visit.
@@ -60,11 +68,18 @@ struct Entry {
     refused: Option<CloseReason>,
 }
 
+impl Entry {
+    /// Whether a read that gave less than there was room for has left nothing to read.
+    fn is_emptied_by_short_recv(&self) -> bool {
+        self.short_recv_is_last && !self.ended && !self.left_over
+    }
+}
+
 pub(crate) struct Engine<P: Protocol, H: Handler<P>> {
     handler: H,
     limits: Limits,
     hello: Hello,
-    registry: Registry,
+    registry: Arc<Registry>,
     first_token: usize,
     listeners: Vec<Listening>,
     /// How many tokens belong to listeners, also once those are closed.
@@ -77,8 +92,10 @@ pub(crate) struct Engine<P: Protocol, H: Handler<P>> {
     greeting_count: usize,
     ready: VecDeque<usize>,
     timers: Timers,
-    /// The buffer for reading, lent to whoever is visited.
+    /// The buffer for reading, while nobody has it.
     lent: Vec<u8>,
+    /// Who has it: whoever was visited last. Between two visits of the same peer nothing moves.
+    lent_to: Option<usize>,
     partials_len: usize,
     control: Arc<Control>,
     counters: Arc<LiveServerCounters>,
@@ -86,6 +103,18 @@ pub(crate) struct Engine<P: Protocol, H: Handler<P>> {
     stop_at: Option<Instant>,
     protocol: std::marker::PhantomData<fn() -> P>,
     wanted: Vec<usize>,
+    generation: u32,
+}
+
+impl<P: Protocol, H: Handler<P>> Drop for Engine<P, H> {
+    /// Peers and handles may outlive the loop: they must not keep the links of clients that nobody
+    /// listens to any more.
+    fn drop(&mut self) {
+        // In a forked child they are the parent's.
+        if self.generation == fork::generation() {
+            self.close_all(ambient::now());
+        }
+    }
 }
 
 impl<P: Protocol, H: Handler<P>> Engine<P, H> {
@@ -103,7 +132,7 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
             handler,
             limits,
             hello,
-            registry,
+            registry: Arc::new(registry),
             first_token,
             listener_count: listeners.len(),
             listeners,
@@ -115,12 +144,14 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
             ready: VecDeque::new(),
             timers: Timers::default(),
             lent: Vec::new(),
+            lent_to: None,
             partials_len: 0,
             control,
             counters,
             stop_at: None,
             protocol: std::marker::PhantomData,
             wanted: Vec::new(),
+            generation: fork::generation(),
         };
         for (index, listening) in engine.listeners.iter_mut().enumerate() {
             engine.registry.register(
@@ -140,14 +171,23 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
         &mut self.handler
     }
 
-    /// Takes note that the source of this token is ready. Tokens of others are ignored.
-    pub(crate) fn handle_event(&mut self, token: Token) {
+    /// Takes note of an event. Those of others are ignored.
+    pub(crate) fn handle_event(&mut self, event: &Event) {
+        self.handle_token(event.token(), is_end(event));
+    }
+
+    /// Takes note that the source of this token is ready, and whether what has come is all that
+    /// will come.
+    pub(crate) fn handle_token(&mut self, token: Token, ended: bool) {
         let Some(index) = token.0.checked_sub(self.first_token) else {
             return;
         };
         if let Some(listening) = self.listeners.get_mut(index) {
             listening.ready = true;
         } else if let Some(index) = index.checked_sub(self.listener_count) {
+            if let Some(Some(entry)) = self.entries.get_mut(index) {
+                entry.ended |= ended;
+            }
             self.mark_ready(index);
         }
     }
@@ -222,9 +262,13 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
             self.begin_stop(deadline, now);
         }
         if self.stop_at.is_some_and(|at| now >= at) {
-            for index in 0..self.entries.len() {
-                self.close(index, CloseReason::ClosedHere, now);
-            }
+            self.close_all(now);
+        }
+    }
+
+    fn close_all(&mut self, now: Instant) {
+        for index in 0..self.entries.len() {
+            self.close(index, CloseReason::ClosedHere, now);
         }
     }
 
@@ -296,13 +340,14 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
         }
         let index = self.free.last().copied().unwrap_or(self.entries.len());
         let token = Token(self.first_token + self.listener_count + index);
-        let interests = Interest::READABLE | Interest::WRITABLE;
-        if let Err(error) = self.registry.register(&mut link, token, interests) {
-            self.counters
-                .closed
-                .count(&CloseReason::LinkFailed(Arc::new(error)));
-            return;
-        }
+        let watch = match Watch::begin(&self.registry, token, &mut link) {
+            Ok(watch) => watch,
+            Err(error) => {
+                let reason = CloseReason::LinkFailed(Arc::new(error));
+                self.counters.closed.count(&reason);
+                return;
+            }
+        };
         let limits = &self.limits;
         let mut wire = Wire::new(limits.outbox_len_max, limits.frame_len_max, now);
         let session = Session::new(
@@ -312,7 +357,7 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
             &mut wire.outbox,
             now,
         );
-        wire.attach(link, now);
+        wire.attach(link, Some(watch), now);
         let key = PeerKey(self.next_key);
         self.next_key += 1;
         let timer_at = session.deadline(&wire.writing);
@@ -327,6 +372,8 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
             )),
             session,
             inbox: Inbox::default(),
+            short_recv_is_last: self.listeners[listener].short_recv_is_last,
+            ended: false,
             left_over: false,
             ready: false,
             connected: false,
@@ -355,7 +402,7 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
             &mut wire.outbox,
             now,
         );
-        wire.attach(link, now);
+        wire.attach(link, None, now);
         session.close(reason, &mut wire.outbox);
         self.counters.closed.count(reason);
         if let Err(error) = wire.flush(now) {
@@ -436,30 +483,53 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
 
     fn exchange(&mut self, entry: &mut Entry, now: Instant) -> Result<More, CloseReason> {
         let was_partial = entry.inbox.partial_len();
-        entry.inbox.lend(&mut self.lent);
+        self.lend_to(entry);
         let received = self.receive(entry, now);
-        entry.inbox.give_back(&mut self.lent);
+        if entry.inbox.is_swollen() {
+            self.take_back(&mut entry.inbox);
+        }
         self.partials_len = self.partials_len - was_partial + entry.inbox.partial_len();
         self.finish_visit(entry, received?, now)
+    }
+
+    fn lend_to(&mut self, entry: &mut Entry) {
+        let index = entry.shared.index;
+        if self.lent_to == Some(index) {
+            return;
+        }
+        if let Some(other) = self.lent_to.and_then(|other| self.entries[other].as_mut()) {
+            other.inbox.give_back(&mut self.lent);
+        }
+        entry.inbox.lend(&mut self.lent);
+        self.lent_to = Some(index);
+    }
+
+    fn take_back(&mut self, inbox: &mut Inbox) {
+        inbox.give_back(&mut self.lent);
+        self.lent_to = None;
     }
 
     fn receive(&mut self, entry: &mut Entry, now: Instant) -> Result<More, CloseReason> {
         let mut left = VISIT_LEN_MAX;
         loop {
+            let mut room_len = 0;
             let read = {
                 let mut outgoing = entry.shared.outgoing();
                 if let Some(reason) = outgoing.doomed.take() {
-                    return Err(reason);
+                    return Err(entry.session.at_end(reason));
                 }
                 outgoing.corked = true;
                 outgoing.paused = outgoing.wire.is_choked();
                 if outgoing.paused {
+                    entry.session.excuse(now);
                     return Ok(More::No);
                 }
                 if entry.left_over {
                     Ok(Read::Bytes(0))
                 } else {
-                    outgoing.wire.recv(entry.inbox.room())
+                    let room = entry.inbox.room();
+                    room_len = room.len();
+                    outgoing.wire.recv(room)
                 }
             };
             match read {
@@ -475,10 +545,16 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
                     if left == 0 {
                         return Ok(More::Yes);
                     }
+                    if len < room_len && entry.is_emptied_by_short_recv() {
+                        return Ok(More::No);
+                    }
                 }
                 Ok(Read::Blocked) => return Ok(More::No),
-                Ok(Read::End) => return Err(entry.session.at_link_end()),
-                Err(error) => return Err(CloseReason::LinkFailed(Arc::new(error))),
+                Ok(Read::End) => return Err(entry.session.at_end(CloseReason::PeerGone)),
+                Err(error) => {
+                    let reason = CloseReason::LinkFailed(Arc::new(error));
+                    return Err(entry.session.at_end(reason));
+                }
             }
         }
     }
@@ -499,7 +575,7 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
             match session.receive(payload)? {
                 Incoming::Event(body) => {
                     let event = envelope::decode_body(body)?;
-                    self.counters.events.one();
+                    self.counters.events.one_alone();
                     guard(&self.counters, || self.handler.event(&peer, event))?;
                 }
                 Incoming::Request { id, timeout, body } => {
@@ -602,7 +678,7 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
         let mut outgoing = entry.shared.outgoing();
         outgoing.corked = false;
         if let Some(reason) = outgoing.doomed.take() {
-            return Err(reason);
+            return Err(entry.session.at_end(reason));
         }
         if outgoing.ending && outgoing.calls.is_empty() && !outgoing.said_goodbye {
             outgoing.said_goodbye = true;
@@ -612,7 +688,10 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
         for _ in 0..2 {
             entry.session.answer(&mut outgoing.wire.outbox);
             let flushed = outgoing.wire.flush(now);
-            flushed.map_err(|error| CloseReason::LinkFailed(Arc::new(error)))?;
+            if let Err(error) = flushed {
+                let reason = CloseReason::LinkFailed(Arc::new(error));
+                return Err(entry.session.at_end(reason));
+            }
         }
         if entry.session.is_over(&mut outgoing.wire.outbox) {
             return Err(CloseReason::Finished);
@@ -684,9 +763,6 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
         if stays && flushed.is_ok() {
             // The refusal is on its way: the link goes when the peer lets go of it.
             entry.refused = Some(reason);
-            drop(outgoing);
-            // The peer may have left already, and that edge have been seen.
-            self.mark_ready(index);
             return;
         }
         let link = outgoing.wire.detach();
@@ -699,13 +775,19 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
         if let Some(mut link) = link {
             deregister(&self.registry, &mut link);
         }
-        let entry = self.entries[index].take().expect("it was there above");
+        let mut entry = self.entries[index].take().expect("it was there above");
         self.free.push(index);
         self.partials_len -= entry.inbox.partial_len();
+        if self.lent_to == Some(index) {
+            self.take_back(&mut entry.inbox);
+        }
         if !entry.session.is_open() {
             self.greeting_count -= 1;
         }
         self.counters.closed.count(&reason);
+        if self.stop_at.is_some() && entry.connected && !matches!(reason, CloseReason::Finished) {
+            self.control.unfinished.one();
+        }
         self.control.remove_peer(entry.shared.key());
         // A descriptor is free again.
         for listening in &mut self.listeners {
@@ -741,9 +823,6 @@ enum More {
     Yes,
     No,
 }
-
-/// The longest that a deadline is taken to lie ahead.
-pub(crate) const TIMEOUT_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// Runs the application's code. The handler is the application's own to keep whole.
 fn guard(counters: &LiveServerCounters, code: impl FnOnce()) -> Result<(), CloseReason> {

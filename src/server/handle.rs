@@ -15,8 +15,7 @@ use crate::fork;
 use crate::outbox::Lane;
 use crate::protocol::Protocol;
 use crate::server::control::{Command, Control};
-use crate::server::engine::TIMEOUT_MAX;
-use crate::server::{DROP_TIMEOUT, Peer, PeerKey, PushError};
+use crate::server::{DROP_TIMEOUT, Peer, PeerKey, PushError, TIMEOUT_MAX};
 use crate::sync::lock;
 
 /// A server, as any thread can talk to it: cheap to clone.
@@ -116,8 +115,6 @@ impl<P: Protocol> ServerHandle<P> {
         if self.generation != fork::generation() {
             return false;
         }
-        let cut = || self.counters().closed.for_reason("closed_here");
-        let cut_before = cut();
         self.begin_shutdown(timeout);
         let mut done = lock(&self.stopped.done);
         while !*done {
@@ -127,7 +124,7 @@ impl<P: Protocol> ServerHandle<P> {
                 .wait(done)
                 .unwrap_or_else(std::sync::PoisonError::into_inner);
         }
-        cut() == cut_before
+        self.control.unfinished.read() == 0
     }
 
     /// What [`shutdown`](ServerHandle::shutdown) does, without waiting for it.
@@ -139,16 +136,19 @@ impl<P: Protocol> ServerHandle<P> {
         self.control.order(Command::Stop { deadline });
     }
 
-    /// What tells those who wait in [`shutdown`](ServerHandle::shutdown), also after a panic.
-    pub(crate) fn stopped_guard(&self) -> impl Drop + use<P> {
-        struct Guard(Arc<Stopped>);
-        impl Drop for Guard {
-            fn drop(&mut self) {
-                *lock(&self.0.done) = true;
-                self.0.changed.notify_all();
-            }
-        }
-        Guard(Arc::clone(&self.stopped))
+    pub(crate) fn stopped_guard(&self) -> StoppedGuard {
+        StoppedGuard(Arc::clone(&self.stopped))
+    }
+}
+
+/// When it goes, it tells those who wait in [`shutdown`](ServerHandle::shutdown): also when the
+/// server has never run, or after a panic.
+pub(crate) struct StoppedGuard(Arc<Stopped>);
+
+impl Drop for StoppedGuard {
+    fn drop(&mut self) {
+        *lock(&self.0.done) = true;
+        self.0.changed.notify_all();
     }
 }
 

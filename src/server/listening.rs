@@ -12,6 +12,8 @@ const RETRY_DELAY: Duration = Duration::from_millis(100);
 pub(crate) struct Listening {
     pub(crate) listener: Box<dyn Listener>,
     pub(crate) endpoint: Arc<str>,
+    /// Of the backend's [`Capabilities`](crate::backend::Capabilities).
+    pub(crate) short_recv_is_last: bool,
     /// Peers may be waiting.
     pub(crate) ready: bool,
     /// Not before then.
@@ -37,6 +39,7 @@ impl Listening {
         Self {
             listener,
             endpoint,
+            short_recv_is_last: false,
             ready: true,
             retry_at: None,
         }

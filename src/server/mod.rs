@@ -41,6 +41,7 @@ pub use peer::{Peer, PeerKey, PushError, ReplyError};
 pub use responder::Responder;
 
 use engine::Engine;
+use handle::StoppedGuard;
 
 /// A server that is bound and not yet running.
 ///
@@ -92,6 +93,8 @@ pub struct Server<P: Protocol, H: Handler<P> = Unset> {
     engine: Engine<P, H>,
     handle: ServerHandle<P>,
     endpoints: Vec<Endpoint>,
+    /// The last to go: tells those who wait for the end.
+    _stopped: StoppedGuard,
 }
 
 impl<P: Protocol> Server<P, Unset> {
@@ -133,16 +136,13 @@ impl<P: Protocol, H: Handler<P>> Server<P, H> {
     /// # Errors
     /// The system's poll failed. That is a bug or the end of the system's memory.
     pub fn run(mut self) -> io::Result<()> {
-        let stopped = self.handle.stopped_guard();
         while !self.engine.is_stopped() {
             let deadline = self.engine.deadline(ambient::now());
             let engine = &mut self.engine;
             self.event_loop
-                .wait(deadline, |token| engine.handle_event(token))?;
+                .wait(deadline, |event| engine.handle_event(event))?;
             engine.turn(ambient::now());
         }
-        drop(self.engine);
-        drop(stopped);
         Ok(())
     }
 
@@ -169,6 +169,9 @@ impl<P: Protocol, H: Handler<P>> fmt::Debug for Server<P, H> {
             .finish_non_exhaustive()
     }
 }
+
+/// The longest that a deadline is taken to lie ahead.
+const TIMEOUT_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// How long a dropped [`ServerThread`] lets its peers finish.
 const DROP_TIMEOUT: Duration = Duration::from_secs(1);

@@ -14,7 +14,7 @@ enum Slot<'a> {
 
 /// Every field by its name. A field that is missing here does not compile, and one that has no
 /// key is found by a test.
-fn slots(limits: &mut Limits) -> [(&'static str, Slot<'_>); 14] {
+fn slots(limits: &mut Limits) -> [(&'static str, Slot<'_>); 15] {
     let Limits {
         frame_len_max,
         outbox_len_max,
@@ -23,6 +23,7 @@ fn slots(limits: &mut Limits) -> [(&'static str, Slot<'_>); 14] {
         peers_max,
         handshakes_max,
         pushes_max,
+        pushes_len_max,
         handshake_timeout,
         ping_interval,
         silence_timeout,
@@ -39,6 +40,7 @@ fn slots(limits: &mut Limits) -> [(&'static str, Slot<'_>); 14] {
         ("peers_max", Slot::U32(peers_max)),
         ("handshakes_max", Slot::U32(handshakes_max)),
         ("pushes_max", Slot::U32(pushes_max)),
+        ("pushes_len_max", Slot::Usize(pushes_len_max)),
         ("handshake_timeout", Slot::Duration(handshake_timeout)),
         ("ping_interval", Slot::Duration(ping_interval)),
         ("silence_timeout", Slot::Duration(silence_timeout)),

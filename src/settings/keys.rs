@@ -103,7 +103,7 @@ const fn limit(name: &'static str, kind: Kind, meaning: &'static str) -> Key {
 }
 
 /// In the order in which settings are printed.
-pub(super) const KEYS: [Key; 24] = [
+pub(super) const KEYS: [Key; 25] = [
     top(
         "transport",
         Kind::Transports,
@@ -189,7 +189,7 @@ pub(super) const KEYS: [Key; 24] = [
     limit(
         "peers_max",
         Kind::Count,
-        "The peers of a server. One more is closed at once.",
+        "The peers of a server. One more takes the place of one that has not said hello, or is turned away.",
     ),
     limit(
         "handshakes_max",
@@ -200,6 +200,11 @@ pub(super) const KEYS: [Key; 24] = [
         "pushes_max",
         Kind::Count,
         "The pushes of a client that wait to be looked at. One more drops the oldest.",
+    ),
+    limit(
+        "pushes_len_max",
+        Kind::Size(Width::Usize),
+        "The bytes of the pushes of a client that wait to be looked at. More drop the oldest.",
     ),
     limit(
         "handshake_timeout",

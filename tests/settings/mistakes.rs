@@ -95,7 +95,7 @@ const FILES: &[(&str, &str)] = &[
     ),
     (
         "[limits]\n\"a\\u001b[31m\" = 1",
-        "wayside.toml:2:1: limits.a\\u{1b}[31m: there is no such key (there is: frame_len_max, outbox_len_max, partial_len_max, calls_max, peers_max, handshakes_max, pushes_max, handshake_timeout, ping_interval, silence_timeout, frame_timeout, stall_timeout, reconnect_delay_min, reconnect_delay_max)",
+        "wayside.toml:2:1: limits.a\\u{1b}[31m: there is no such key (there is: frame_len_max, outbox_len_max, partial_len_max, calls_max, peers_max, handshakes_max, pushes_max, pushes_len_max, handshake_timeout, ping_interval, silence_timeout, frame_timeout, stall_timeout, reconnect_delay_min, reconnect_delay_max)",
     ),
     // The wrong type.
     (

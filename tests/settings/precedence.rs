@@ -100,7 +100,7 @@ fn a_variable_set_to_nothing_is_not_set_and_a_list_becomes_empty() {
 }
 
 /// A value for each key, other than its default.
-const OTHERS: [(&str, &str); 24] = [
+const OTHERS: [(&str, &str); 25] = [
     ("WAYSIDE_TRANSPORT", "tcp"),
     ("WAYSIDE_NAME", "other"),
     ("WAYSIDE_DIR", "/other"),
@@ -118,6 +118,7 @@ const OTHERS: [(&str, &str); 24] = [
     ("WAYSIDE_LIMITS_PEERS_MAX", "5"),
     ("WAYSIDE_LIMITS_HANDSHAKES_MAX", "6"),
     ("WAYSIDE_LIMITS_PUSHES_MAX", "7"),
+    ("WAYSIDE_LIMITS_PUSHES_LEN_MAX", "7000000"),
     ("WAYSIDE_LIMITS_HANDSHAKE_TIMEOUT", "8s"),
     ("WAYSIDE_LIMITS_PING_INTERVAL", "9s"),
     ("WAYSIDE_LIMITS_SILENCE_TIMEOUT", "1m 10s"),

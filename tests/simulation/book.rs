@@ -4,7 +4,7 @@
 //! the run to fail on. (A panic in a handler would only close the peer.)
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
 
 use serde::{Deserialize, Serialize};
 use wayside::{CloseReason, Handler, Peer, PeerKey, Protocol, Responder};
@@ -27,12 +27,12 @@ pub struct Numbered {
     pub speaker: u32,
     pub urgent: bool,
     pub number: u64,
-    filling: Vec<u8>,
+    filling: String,
 }
 
 impl Numbered {
     pub fn new(speaker: u32, urgent: bool, number: u64, len: usize) -> Self {
-        let filling = (0..len).map(|at| filling(number, at)).collect();
+        let filling = pattern(number, len).to_owned();
         Self {
             speaker,
             urgent,
@@ -42,13 +42,19 @@ impl Numbered {
     }
 
     fn is_whole(&self) -> bool {
-        let mut bytes = self.filling.iter().enumerate();
-        bytes.all(|(at, byte)| *byte == filling(self.number, at))
+        self.filling == pattern(self.number, self.filling.len())
     }
 }
 
-fn filling(number: u64, at: usize) -> u8 {
-    number.to_le_bytes()[at % 8].wrapping_add(u8::try_from(at % 251).unwrap())
+/// The longest filling of a message.
+const FILLING_LEN_MAX: usize = 4096;
+
+/// What a message of this number is filled with.
+fn pattern(number: u64, len: usize) -> &'static str {
+    const ALPHABET: &str = "abcdefghijklmnopqrstuvwxyz0123456789.";
+    static PATTERN: LazyLock<String> = LazyLock::new(|| ALPHABET.repeat(FILLING_LEN_MAX / 37 + 2));
+    let start = usize::try_from(number % 37).unwrap();
+    &PATTERN[start..start + len]
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -105,8 +111,6 @@ pub struct Book {
     /// The server of this incarnation is dead: what it still does is nobody's business.
     pub incarnation: u64,
     pub violation: Option<String>,
-    /// When the handler was last entered, and how often: for the trace.
-    pub entries: u64,
 }
 
 #[derive(Clone, Default)]
@@ -212,7 +216,6 @@ impl Clerk {
     /// The book, if this server is still the one that runs.
     fn book(&self, peer: &Peer<Talk>) -> Option<MutexGuard<'_, Book>> {
         let mut book = self.shared.lock();
-        book.entries += 1;
         if book.incarnation != self.incarnation {
             return None;
         }

@@ -77,6 +77,8 @@ struct End {
     edge: bool,
     recv_blocked: bool,
     send_blocked: bool,
+    /// Registered for reading alone: room makes no edge.
+    deaf_to_room: bool,
     dropped: bool,
     /// Reads what has arrived, then fails; sends nothing more.
     reset: bool,
@@ -233,6 +235,12 @@ impl Net {
         self.connections.len()
     }
 
+    /// Whether the server's process still holds any end.
+    pub fn is_held_by_server(&self) -> bool {
+        let mut ends = self.connections.values().map(|c| &c.ends[SERVER]);
+        ends.any(|end| !end.dropped)
+    }
+
     fn any_connection(&mut self) -> Option<u32> {
         let ids: Vec<u32> = self.connections.keys().copied().collect();
         (!ids.is_empty()).then(|| ids[self.random.index(ids.len())])
@@ -346,9 +354,7 @@ impl Net {
                     *to = from;
                 }
                 flow.len -= len;
-                if std::mem::take(&mut ends[1 - side].send_blocked) {
-                    ends[1 - side].edge = true;
-                }
+                ends[1 - side].find_room();
                 return Ok(len);
             }
             if ends[side].reset {
@@ -389,6 +395,7 @@ impl Net {
             len = 1 + self.random.index(len);
         }
         flow.len += len;
+        end.send_blocked = false;
         if !silent {
             let at = flow.last_at.max(now + delay);
             flow.last_at = at;
@@ -422,6 +429,15 @@ impl Net {
     }
 }
 
+impl End {
+    fn find_room(&mut self) {
+        if self.send_blocked && !self.deaf_to_room {
+            self.send_blocked = false;
+            self.edge = true;
+        }
+    }
+}
+
 impl Flow {
     fn lose(&mut self, arrived_too: bool) {
         self.in_flight.clear();
@@ -452,13 +468,13 @@ impl Connection {
             let flow = &mut flows[1 - side];
             if end.edge_at.is_some_and(|at| now >= at) {
                 end.edge_at = None;
-                end.send_blocked = false;
-                end.edge = true;
+                end.find_room();
             }
             if now < end.ready_at {
                 continue;
             }
             if std::mem::take(&mut end.ready_at) > Duration::ZERO {
+                end.send_blocked = false;
                 end.edge = true;
             }
             let mut news = false;
@@ -483,13 +499,12 @@ impl Connection {
             let ready = (end.ready_at > Duration::ZERO).then_some(end.ready_at);
             ready.into_iter().chain(end.edge_at)
         });
-        let flows = self.flows.iter().flat_map(|flow| {
+        let flows = [CLIENT, SERVER].into_iter().filter_map(|side| {
+            let flow = &self.flows[side];
             let end = flow.end_at.filter(|_| !flow.end_told && !self.silent);
-            flow.in_flight
-                .front()
-                .map(|(at, _)| *at)
-                .into_iter()
-                .chain(end)
+            let first = flow.in_flight.front().map(|(at, _)| *at);
+            let at = first.into_iter().chain(end).min()?;
+            Some(at.max(self.ends[1 - side].ready_at))
         });
         ends.chain(flows).min()
     }
@@ -628,8 +643,18 @@ impl Source for SimulatedLink {
         Ok(())
     }
 
-    fn reregister(&mut self, _: &Registry, _: Token, _: Interest) -> io::Result<()> {
-        unreachable!("nobody registers twice")
+    fn reregister(&mut self, _: &Registry, _: Token, interest: Interest) -> io::Result<()> {
+        let mut net = self.net.lock();
+        let connection = net.connections.get_mut(&self.id).unwrap();
+        let flow = &connection.flows[self.side];
+        let room = flow.len < flow.capacity;
+        let end = &mut connection.ends[self.side];
+        end.deaf_to_room = !interest.is_writable();
+        // Room that is there by now counts as news, unless it is said to come later.
+        if room && end.edge_at.is_none() {
+            end.find_room();
+        }
+        Ok(())
     }
 
     fn deregister(&mut self, _: &Registry) -> io::Result<()> {

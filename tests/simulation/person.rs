@@ -71,6 +71,10 @@ pub struct Person {
     now: Duration,
     /// Flushes that told that all was handled.
     pub flushed: u64,
+    /// Nothing is broken, and there is time enough.
+    pub must_close_well: bool,
+    /// Nothing is broken: a call may be too late, but not lost.
+    pub must_not_lose: bool,
 }
 
 /// Nobody who has something to do is left waiting longer by the schedule.
@@ -109,6 +113,8 @@ impl Person {
             next_call: 1,
             now,
             flushed: 0,
+            must_not_lose: false,
+            must_close_well: false,
         }
     }
 
@@ -171,6 +177,7 @@ impl Person {
         let number = self.next_call;
         self.next_call += 1;
         let wish = match random.index(20) {
+            _ if self.must_not_lose => Wish::Reply(3000),
             0..=7 => Wish::Reply(u32::try_from(random.within(0..=40)).unwrap()),
             8..=9 => Wish::Reply(u32::try_from(random.within(0..=3000)).unwrap()),
             10..=13 => Wish::Hold,
@@ -306,6 +313,10 @@ impl Person {
     }
 
     fn call_failed(&self, number: u64, error: &CallError) {
+        if self.must_not_lose && matches!(error, CallError::Lost { .. }) {
+            let what = format!("call {number} of client {}: {error}", self.id);
+            self.book.lock().violated(what);
+        }
         if !error.may_have_run() {
             self.book.lock().denied(self.id, number);
         }
@@ -321,6 +332,19 @@ impl Person {
 
     pub fn is_connected(&self) -> bool {
         matches!(self.client.state(), ClientState::Connected { .. })
+    }
+
+    /// Not connected, and nothing of an earlier connection is open any more.
+    pub fn is_away(&self) -> bool {
+        let state = self.client.state();
+        matches!(state, ClientState::Connecting | ClientState::Waiting { .. })
+    }
+
+    /// The events that wait to be sent, while there is no connection.
+    pub fn queued(&self) -> u64 {
+        let counters = self.client.counters();
+        let settled = counters.events_acknowledged + counters.events_in_doubt;
+        counters.events - settled - counters.events_too_long
     }
 
     /// What has to hold at any time.
@@ -369,6 +393,14 @@ impl Person {
         let counters = self.client.counters();
         let open = self.open_calls();
         let mut book = self.book.lock();
+        let result = self.embedded.close_result();
+        if self.must_close_well && result != Some(Ok(())) {
+            let what = format!(
+                "client {} in good health: {result:?}, {counters:?}",
+                self.id
+            );
+            book.violated(what);
+        }
         let account = &book.accounts[&self.id];
         let (acknowledged, in_doubt) = (counters.events_acknowledged, counters.events_in_doubt);
         let fates = acknowledged + in_doubt + counters.events_too_long + counters.events_unsent;

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use mio::Token;
 use wayside::internals::simulated;
-use wayside::{EmbeddedServer, Limits, Server, ServerHandle, Transport};
+use wayside::{EmbeddedServer, Limits, Server, ServerCounters, ServerHandle, Transport};
 
 use crate::book::{Clerk, Numbered, Shared, Talk};
 use crate::network::{CLIENT, Character, Network, SERVER};
@@ -38,7 +38,30 @@ pub struct World {
     /// Turns since time has last moved on.
     turns: u32,
     troubled: bool,
-    sizes: Vec<usize>,
+    temper: Temper,
+    /// Its clients are sent more than they can read at once, in the end.
+    floods: bool,
+}
+
+/// What the applications of one run mostly do, in parts of a whole.
+struct Temper {
+    sends: usize,
+    bursts: usize,
+    calls: usize,
+    flushes: usize,
+    pushes: usize,
+}
+
+impl Temper {
+    fn new(random: &mut Random) -> Self {
+        Self {
+            sends: random.pick(&[0, 10, 40]),
+            bursts: random.pick(&[0, 1, 8]),
+            calls: random.pick(&[0, 10, 40]),
+            flushes: random.pick(&[1, 8, 30]),
+            pushes: random.pick(&[1, 10, 40]),
+        }
+    }
 }
 
 struct Running {
@@ -91,8 +114,11 @@ pub struct Outcome {
     pub in_doubt: u64,
 }
 
+/// In good health nothing takes longer; a ping may.
+const PROMPT: Duration = Duration::from_secs(20);
+
 /// More turns than this without time moving on is a loop that never ends.
-const TURNS_MAX: u32 = 20_000;
+const TURNS_MAX: u32 = 300_000;
 
 impl World {
     pub fn new(seed: u64) -> Self {
@@ -103,13 +129,25 @@ impl World {
         let character = Character {
             delay: 0..=random.pick(&[0, 50, 1_000, 30_000]),
             capacity: {
-                let most = random.pick(&[200, 3_000, 200_000]);
+                let most = random.pick(&[60, 200, 3_000, 200_000]);
                 random.pick(&[most, 40])..=most
             },
             chunky: random.pick(&[0, 20, 80]),
             moody: random.pick(&[0, 0, 20]),
         };
-        let client_limits = limits(&mut random);
+        let temper = Temper::new(&mut random);
+        let floods = random.chance(20);
+        // The slowest network is still in good health for a client: it keeps its bounds. (A ping
+        // waits for the frame that was begun before it.)
+        let ping_interval = Duration::from_secs(random.pick(&[2, 5, 30]));
+        let client_limits = Limits {
+            ping_interval,
+            silence_timeout: ping_interval * 3,
+            frame_timeout: Duration::from_secs(30),
+            stall_timeout: Duration::from_secs(15),
+            handshake_timeout: Duration::from_secs(5),
+            ..limits(&mut random)
+        };
         let server_limits = limits(&mut random);
         Self {
             network: Network::new(random.next(), character),
@@ -127,7 +165,8 @@ impl World {
             trace: Trace::default(),
             turns: 0,
             troubled: true,
-            sizes: Vec::new(),
+            temper,
+            floods,
         }
     }
 
@@ -180,12 +219,12 @@ impl World {
             .filter(|&index| self.people[index].is_due(&self.network))
             .collect();
         let count = due.len() + usize::from(server_due);
+        self.turns += 1;
+        assert!(self.turns < TURNS_MAX, "nothing comes to rest");
         if count == 0 {
             self.pass_until_due();
             return;
         }
-        self.turns += 1;
-        assert!(self.turns < TURNS_MAX, "nothing comes to rest");
         let chosen = self.random.index(count);
         if let Some(&index) = due.get(chosen) {
             self.trace
@@ -259,7 +298,6 @@ impl World {
             holdings.partials_len <= self.server_limits.partial_len_max,
             "{holdings:?}"
         );
-        self.sizes.push(holdings.timers);
         if server.embedded.is_stopped() {
             self.trace.add(self.now, "the server has stopped", 0);
             self.remove_server();
@@ -331,8 +369,21 @@ impl World {
     }
 
     fn somebody_speaks(&mut self) {
-        let what = self.random.index(100);
-        if what < 12 {
+        let Temper {
+            sends,
+            bursts,
+            calls,
+            flushes,
+            pushes,
+        } = self.temper;
+        let random = &mut self.random;
+        let mut what = random.index(sends + bursts + calls + flushes + pushes + 12);
+        let mut is = |share: usize| {
+            let chosen = what < share;
+            what = what.wrapping_sub(share);
+            chosen
+        };
+        if is(pushes) {
             self.server_speaks();
             return;
         }
@@ -340,34 +391,33 @@ impl World {
             self.join();
             return;
         }
-        let index = self.random.index(self.people.len());
-        let random = &mut self.random;
+        let index = random.index(self.people.len());
         let person = &mut self.people[index];
         self.trace
             .add(self.now, "speaks, client", u64::from(person.id));
-        let len = usize::try_from(random.pick(&[0, 1, 20, 300, 900, 2500])).unwrap();
-        match what {
-            12..=44 => {
-                for _ in 0..random.within(1..=6) {
-                    person.send(random.chance(30), len);
-                }
+        if is(sends) {
+            let len = usize::try_from(random.pick(&[0, 1, 20, 300, 900, 2500])).unwrap();
+            for _ in 0..random.within(1..=6) {
+                person.send(random.chance(30), len);
             }
-            45..=46 => {
-                for _ in 0..random.within(200..=1500) {
-                    person.send(random.chance(5), 0);
-                }
+        } else if is(bursts) {
+            for _ in 0..random.within(200..=1500) {
+                person.send(random.chance(5), 0);
             }
-            47..=74 => person.call(random),
-            75..=79 => person.cancel(random),
-            80..=86 => person.flush(random.micros(3_000_000)),
-            87..=93 => {
-                for _ in 0..random.within(1..=10) {
-                    person.take_push();
-                }
+        } else if is(calls) {
+            person.call(random);
+        } else if is(flushes) {
+            person.flush(random.micros(3_000_000));
+        } else if is(3) {
+            person.cancel(random);
+        } else if is(6) {
+            for _ in 0..random.within(1..=10) {
+                person.take_push();
             }
-            94..=95 => person.close(random.micros(8_000_000)),
-            _ if self.people.len() < 5 => self.join(),
-            _ => {}
+        } else if is(1) {
+            person.close(random.micros(8_000_000));
+        } else if self.people.len() < 5 {
+            self.join();
         }
         self.part_with_closed();
     }
@@ -447,11 +497,15 @@ impl World {
                 net.picky = 30 - net.picky;
                 ("picky", net.picky)
             }
-            69..=78 => {
+            69..=76 => {
                 drop(net);
                 return self.kill_server();
             }
-            79..=90 => {
+            77..=80 => {
+                drop(net);
+                return self.drop_server();
+            }
+            81..=90 => {
                 drop(net);
                 let timeout = self.random.micros(3_000_000);
                 return self.stop_server(timeout);
@@ -473,6 +527,22 @@ impl World {
             self.book.lock().incarnation += 1;
             self.remove_server();
         }
+    }
+
+    /// The server's process goes on, but nobody drives the server any more. Handles stay.
+    fn drop_server(&mut self) {
+        let Some(server) = &self.server else {
+            return;
+        };
+        self.trace.add(self.now, "the server is dropped", 0);
+        let (handle, peers) = (server.handle.clone(), server.handle.peers());
+        self.book.lock().incarnation += 1;
+        let held = std::mem::take(&mut self.book.lock().held);
+        self.server = None;
+        self.server_back_at = self.now + self.random.micros(2_000_000);
+        assert!(!self.network.lock().is_held_by_server());
+        assert!(handle.peers().is_empty());
+        drop((held, peers));
     }
 
     fn stop_server(&mut self, timeout: Duration) {
@@ -511,8 +581,21 @@ impl World {
         }
         self.part_with_closed();
         if let Some(what) = &self.book.lock().violation {
-            panic!("{what}");
+            let server = self.server.as_ref().map(|server| server.handle.counters());
+            panic!("{what}\n{server:?}");
         }
+    }
+
+    /// Whoever is next, after those have answered who hold a responder.
+    fn go_on(&mut self) {
+        let held = std::mem::take(&mut self.book.lock().held);
+        for (call, responder) in held {
+            self.book.lock().replied(&call);
+            let reply = Numbered::new(call.speaker, false, call.number, 10);
+            responder.reply(&reply).ok();
+        }
+        self.somebody_takes_a_turn();
+        self.check();
     }
 
     /// Lets everything take its course until it is so.
@@ -520,8 +603,7 @@ impl World {
         let deadline = self.now + within;
         while !is_so(self) {
             assert!(self.now < deadline, "not within {within:?}: {what}");
-            self.somebody_takes_a_turn();
-            self.check();
+            self.go_on();
         }
     }
 
@@ -532,22 +614,26 @@ impl World {
             let mut net = self.network.lock();
             (net.refusing, net.starving, net.picky) = (false, false, 0);
         }
+        let frame_len_max = self.client_limits.frame_len_max;
         self.server_limits = Limits {
-            frame_len_max: self.client_limits.frame_len_max,
+            frame_len_max,
+            outbox_len_max: usize::try_from(frame_len_max).unwrap() * 20,
+            silence_timeout: Duration::from_secs(if self.floods { 15 } else { 90 }),
             ..generous()
         };
         self.stop_server(Duration::from_secs(1));
         self.until("the old server goes", Duration::from_secs(3), |world| {
             world.server.as_ref().is_none_or(|server| !server.stopping)
         });
-        let within = Duration::from_secs(300);
+        self.close_some_while_away();
+        self.starve_the_new_server();
+        // Who is on a connection that has fallen silent takes three ping intervals to notice.
+        let within = Duration::from_secs(150);
         self.until("all are connected", within, |world| {
             let mut people = world.people.iter();
             people.all(|person| person.is_connected() || person.closing_until.is_some())
         });
-        // Those who hold responders answer now.
-        let held = std::mem::take(&mut self.book.lock().held);
-        drop(held);
+        let within = Duration::from_secs(300);
         self.until("all calls end", within, |world| {
             world.people.iter().all(|person| person.open_calls() == 0)
         });
@@ -563,38 +649,126 @@ impl World {
                 && world.network.lock().connection_count() == connected
         });
         let broken = self.network.lock().broken;
+        let deadline = self.now + within;
         for person in &mut self.people {
             person.flushed = 0;
-            person.flush(Duration::from_secs(200));
         }
-        self.until("all events are handled", within, |world| {
-            let mut people = world.people.iter();
-            people.all(|p| p.flushed == 1 || p.closing_until.is_some())
-        });
+        let busy = |person: &Person| person.flushed == 0 && person.closing_until.is_none();
+        while self.people.iter().any(busy) {
+            assert!(self.now < deadline, "not all events are handled");
+            for person in self.people.iter_mut().filter(|person| busy(person)) {
+                // With a full outbox there is no room to ask; later there is.
+                if person.open_calls() == 0 {
+                    person.flush(Duration::from_secs(200));
+                }
+            }
+            self.go_on();
+        }
         assert_eq!(self.network.lock().broken, broken);
     }
 
+    /// Those who have something to say when they close, and nobody to say it to just then, still
+    /// say it.
+    fn close_some_while_away(&mut self) {
+        for person in &mut self.people {
+            let away = person.is_away() && person.closing_until.is_none();
+            // The slowest network takes its time for more.
+            let away = away && person.queued() <= 4;
+            if self.server.is_none() && away && self.random.chance(30) {
+                self.trace
+                    .add(self.now, "closes while away, client", u64::from(person.id));
+                person.send(false, 3);
+                person.close(PROMPT);
+                person.must_close_well = true;
+            }
+        }
+    }
+
+    /// A server that can't accept at first does so as soon as it can, without being told.
+    fn starve_the_new_server(&mut self) {
+        if self.people.is_empty() || self.random.chance(70) {
+            return;
+        }
+        self.trace.add(self.now, "starved", 0);
+        self.network.lock().starving = true;
+        let within = Duration::from_secs(10);
+        self.until("it tries to accept", within, |world| {
+            let server = world.server.as_ref();
+            let tried = |server: &Running| server.handle.counters().accept_failures > 0;
+            server.is_some_and(tried) || world.people.is_empty()
+        });
+        self.network.lock().starving = false;
+    }
+
+    /// Slow readers are waited for while they read: nobody is taken for dead.
+    fn flood(&mut self) {
+        let Some(server) = &self.server else {
+            return;
+        };
+        let handle = server.handle.clone();
+        self.trace.add(self.now, "flood", 0);
+        let lost = |counters: &ServerCounters| {
+            counters.closed.total() - counters.closed.for_reason("finished")
+        };
+        let before = lost(&handle.counters());
+        for _ in 0..self.random.pick(&[30, 150, 300]) {
+            let push = self.book.lock().next_push(0, false, 900);
+            handle.broadcast(&push);
+        }
+        for person in &mut self.people {
+            person.flush(Duration::from_secs(60));
+            for _ in 0..self.random.pick(&[0, 1200]) {
+                person.send(false, 0);
+            }
+        }
+        let speaks_until = self.now + Duration::from_secs(40);
+        while self.now < speaks_until {
+            for person in &mut self.people {
+                person.take_push();
+            }
+            self.go_on();
+        }
+        let counters = handle.counters();
+        let clients = self.people.iter().map(|p| p.client.counters().closed);
+        let clients: Vec<_> = clients.collect();
+        assert_eq!(lost(&counters), before, "{counters:?} {clients:?}");
+    }
+
     fn farewell(&mut self, outcome: &mut Outcome) {
+        for account in self.book.lock().accounts.values() {
+            outcome.calls += u64::try_from(account.calls.len()).unwrap();
+            outcome.delivered += account.delivered;
+        }
         for person in &self.people {
-            let counters = person.client.counters();
-            outcome.calls += counters.calls;
-            outcome.in_doubt += counters.events_in_doubt;
-            outcome.delivered += self.book.lock().accounts[&person.id].delivered;
+            outcome.in_doubt += person.client.counters().events_in_doubt;
+        }
+        let within = Duration::from_secs(100);
+        self.until("they have closed", within, |world| {
+            let mut people = world.people.iter();
+            let peers = world
+                .server
+                .as_ref()
+                .map(|server| server.handle.peers().len());
+            !people.any(|person| person.closing_until.is_some())
+                && peers == Some(world.people.len())
+        });
+        if self.floods {
+            self.flood();
         }
         // A last push reaches everybody who is there.
-        if let Some(server) = &self.server {
+        let within = Duration::from_secs(100);
+        let deadline = self.now + within;
+        loop {
+            assert!(self.now < deadline, "there is no room for a last push");
             let push = self.book.lock().next_push(0, false, 7);
-            server.handle.broadcast(&push);
+            let server = self.server.as_ref();
+            if server.is_none_or(|server| server.handle.broadcast(&push).failed.is_empty()) {
+                break;
+            }
+            self.go_on();
         }
         let last = self.book.lock().pushes[0];
-        let closing = |person: &Person| person.closing_until.is_some();
-        let within = Duration::from_secs(100);
-        let mut waiting: Vec<u32> = self
-            .people
-            .iter()
-            .filter(|p| !closing(p))
-            .map(|p| p.id)
-            .collect();
+        let mut waiting: Vec<u32> = self.people.iter().map(|p| p.id).collect();
         let deadline = self.now + within;
         while !waiting.is_empty() {
             assert!(
@@ -607,20 +781,21 @@ impl World {
             let book = self.book.lock();
             waiting.retain(|id| book.accounts[id].pushed[0] < last);
             drop(book);
-            self.somebody_takes_a_turn();
-            self.check();
+            self.go_on();
         }
         // Some close by themselves, also while they still have much to say.
-        let mut expected = Vec::new();
         for index in 0..self.people.len() {
             if self.random.chance(60) && self.people[index].closing_until.is_none() {
                 for _ in 0..self.random.within(0..=20) {
                     let len = self.random.index(200);
                     self.people[index].send(self.random.chance(30), len);
                 }
-                // Less than a ping interval, more than anything in order takes.
-                self.people[index].close(Duration::from_secs(20));
-                expected.push(self.people[index].client.clone());
+                self.people[index].must_not_lose = true;
+                for _ in 0..self.random.within(0..=3) {
+                    self.people[index].call(&mut self.random);
+                }
+                self.people[index].close(PROMPT);
+                self.people[index].must_close_well = true;
             }
         }
         self.until("they have closed", within, |world| {
@@ -629,10 +804,6 @@ impl World {
                 .iter()
                 .any(|person| person.closing_until.is_some())
         });
-        for client in expected {
-            let closed = client.close(Duration::ZERO);
-            assert_eq!(closed, Ok(()), "closing with a server in good health");
-        }
         // The others are asked to by the server.
         let handle = self.server.as_ref().map(|server| server.handle.clone());
         let cut = |handle: &ServerHandle<Talk>| handle.counters().closed.for_reason("closed_here");

@@ -8,9 +8,11 @@
 )]
 
 pub mod raw;
+pub mod role;
 
 use std::collections::VecDeque;
 use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, mpsc};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
@@ -431,6 +433,27 @@ pub async fn join_all<F: Future + Unpin>(futures: impl IntoIterator<Item = F>) -
     outputs.into_iter().map(Option::unwrap).collect()
 }
 
+/// Tells threads to stop when it is dropped: also when the test that waits for them has failed.
+#[derive(Default)]
+pub struct Stop(AtomicBool);
+
+impl Stop {
+    pub fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Sets it at the end of its life.
+    pub fn on_drop(&self) -> impl Drop + use<'_> {
+        struct Setter<'a>(&'a Stop);
+        impl Drop for Setter<'_> {
+            fn drop(&mut self) {
+                self.0.0.store(true, Ordering::Relaxed);
+            }
+        }
+        Setter(self)
+    }
+}
+
 /// A number that looks random and follows from the one before: for orders that a test repeats.
 pub fn scramble(number: u64) -> u64 {
     let mut mixed = number.wrapping_add(0x9E37_79B9_7F4A_7C15);
@@ -448,6 +471,15 @@ pub fn note(number: u64) -> Note {
         number,
         text: format!("note {number}"),
     }
+}
+
+/// Whether this runs under Wine, which, unlike Windows, does what is said here: the test is skipped.
+pub fn under_wine(what_it_does: &str) -> bool {
+    let wine = cfg!(windows) && std::env::var_os("WINEPREFIX").is_some();
+    if wine {
+        eprintln!("skipped: Wine {what_it_does}");
+    }
+    wine
 }
 
 /// Looks again and again until it is so. For what nothing tells us of: kept short by the system.

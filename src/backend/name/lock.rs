@@ -93,7 +93,16 @@ fn open(path: &Path) -> io::Result<File> {
         | OFlags::NOCTTY;
     let file = rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR).map_err(|error| {
         let error = io::Error::from(error);
-        let text = format!("the lock file {} can't be opened: {error}", path.display());
+        let remedy = match error.kind() {
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+                ": use a directory that this user may write to"
+            }
+            _ => "",
+        };
+        let text = format!(
+            "the lock file {} can't be opened: {error}{remedy}",
+            path.display()
+        );
         io::Error::new(error.kind(), text)
     })?;
     Ok(File::from(file))
@@ -108,10 +117,14 @@ fn holder(file: &mut File) -> Option<u32> {
 
 /// The error for a name that a live process holds.
 pub(crate) fn in_use(name: &Path, holder: Option<u32>) -> io::Error {
-    let text = match holder {
-        Some(pid) => format!("{} is in use by process {pid}", name.display()),
-        None => format!("{} is in use by another process", name.display()),
+    let holder = match holder {
+        Some(pid) => format!("process {pid}"),
+        None => "another process".to_owned(),
     };
+    let text = format!(
+        "{} is in use by {holder}: end it, or use another name",
+        name.display()
+    );
     io::Error::new(io::ErrorKind::AddrInUse, text)
 }
 

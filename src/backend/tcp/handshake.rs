@@ -302,6 +302,26 @@ mod tests {
         assert_eq!((client.wanted(), server.wanted()), (0, 0));
     }
 
+    /// The bytes as `docs/wire.md` shows them to those who write the other side.
+    #[test]
+    fn the_messages_are_those_of_the_page() {
+        const PAGE: &str = include_str!("../../../docs/wire.md");
+        let golden = |name: &str| -> Vec<u8> {
+            let (_, block) = PAGE.split_once(&format!("```golden {name}\n")).unwrap();
+            let (hex, _) = block.split_once("```").unwrap();
+            let byte = |text| u8::from_str_radix(text, 16).unwrap();
+            hex.split_whitespace().map(byte).collect()
+        };
+        let (mut client, mut server) = (client(), server());
+        let hello = take(&mut client);
+        assert_eq!(hello, golden("tcp-1"));
+        server.receive(&hello).unwrap();
+        let answer = take(&mut server);
+        assert_eq!(answer, golden("tcp-2"));
+        client.receive(&answer).unwrap();
+        assert_eq!(take(&mut client), golden("tcp-3"));
+    }
+
     /// The bytes as the diagram at the top of the file has them.
     #[test]
     fn the_messages_are_those_of_the_diagram() {

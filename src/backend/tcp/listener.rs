@@ -26,7 +26,15 @@ impl TcpListener {
             mio::net::TcpListener::bind(address)
                 .map(|listener| (listener, ()))
                 .map_err(|error| {
-                    io::Error::new(error.kind(), format!("can't listen at {address}: {error}"))
+                    let remedy = match error.kind() {
+                        io::ErrorKind::AddrInUse => {
+                            ": end whoever listens there, or use another port"
+                        }
+                        io::ErrorKind::PermissionDenied => ": use a port from 1024 up",
+                        _ => "",
+                    };
+                    let text = format!("can't listen at {address}: {error}{remedy}");
+                    io::Error::new(error.kind(), text)
                 })
         })?;
         Ok(Self {

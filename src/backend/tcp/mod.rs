@@ -96,6 +96,8 @@ impl Backend for Tcp {
     fn capabilities(&self) -> Capabilities {
         Capabilities {
             peer_identity: PeerIdentity::Key,
+            // On Windows mio watches a socket again only once it has seen a `WouldBlock`.
+            short_recv_is_last: cfg!(unix),
             ..Capabilities::stream("tcp")
         }
     }

@@ -27,6 +27,9 @@ cfg_if::cfg_if! {
 /// Bytes of a key.
 pub(super) const KEY_LEN: usize = 32;
 
+/// What helps when a directory takes no file.
+const WRITABLE: &str = "use a directory that this user may write to";
+
 /// Two digits a byte, and a line end that an editor may have made `\r\n`.
 const FILE_LEN_MAX: u64 = 66;
 
@@ -61,7 +64,8 @@ impl Key {
     }
 
     fn open(path: &Path) -> io::Result<Self> {
-        let file = platform::open(path).map_err(|error| problem(path, &error))?;
+        let remedy = "both sides have to run as the user that it belongs to";
+        let file = platform::open(path).map_err(|error| problem(path, &error, remedy))?;
         platform::check(path, &file.metadata()?)?;
         let bytes = read(path, file)?;
         let path = path.to_path_buf();
@@ -94,20 +98,29 @@ fn create(path: &Path) -> io::Result<()> {
         _ => Path::new("."),
     };
     // In the same directory, as a rename can't leave its file system. Mode 0600 on Unix.
-    let mut file = NamedTempFile::new_in(parent).map_err(|error| problem(path, &error))?;
+    let mut file =
+        NamedTempFile::new_in(parent).map_err(|error| problem(path, &error, WRITABLE))?;
     file.write_all(encode(&bytes).as_bytes())?;
     // tempfile does not sync. After a crash an empty file would lock everyone out.
     file.as_file().sync_all()?;
     match file.persist_noclobber(path) {
         Ok(_) => platform::sync_directory(parent),
         Err(lost) if lost.error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        Err(lost) => Err(problem(path, &lost.error)),
+        Err(lost) => Err(problem(path, &lost.error, WRITABLE)),
     }
 }
 
-/// The system's error with the path, which it leaves out.
-fn problem(path: &Path, error: &io::Error) -> io::Error {
-    let text = format!("key file {}: {error}", path.display());
+/// The system's error with the path, which it leaves out, and what to do if a right is missing.
+fn problem(path: &Path, error: &io::Error, remedy: &str) -> io::Error {
+    let mut text = format!("key file {}: {error}", path.display());
+    let denied = [
+        io::ErrorKind::PermissionDenied,
+        io::ErrorKind::ReadOnlyFilesystem,
+    ];
+    if denied.contains(&error.kind()) {
+        text.push_str(": ");
+        text.push_str(remedy);
+    }
     io::Error::new(error.kind(), text)
 }
 

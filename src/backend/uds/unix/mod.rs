@@ -34,6 +34,7 @@ cfg_if::cfg_if! {
 pub(super) fn capabilities() -> Capabilities {
     Capabilities {
         peer_identity: system::PEER_IDENTITY,
+        short_recv_is_last: true,
         ..Capabilities::stream("uds")
     }
 }

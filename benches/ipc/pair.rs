@@ -1,0 +1,153 @@
+//! The two processes of one case.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+use tempfile::TempDir;
+
+use crate::case::Case;
+use crate::side::{Amount, Figures, Outcome};
+use crate::{Error, SIDE};
+
+/// What came of one case.
+#[derive(Debug, Clone, Copy)]
+pub struct Run {
+    pub messages: u64,
+    pub outcome: Outcome,
+    pub client: Figures,
+    pub server: Figures,
+}
+
+/// Where to write what strace counts, for each side.
+pub struct Traces {
+    pub client: PathBuf,
+    pub server: PathBuf,
+}
+
+/// Both sides, at work.
+pub struct Pair {
+    server: Side,
+    client: Side,
+    /// Holds the sockets and the key.
+    _folder: TempDir,
+}
+
+impl Pair {
+    pub fn start(case: &Case, amount: Amount, traces: Option<&Traces>) -> Result<Self, Error> {
+        let folder = private_folder()?;
+        let path = folder.path().to_str().ok_or("a path that is no text")?;
+        let case = case.to_string();
+        let trace = traces.map(|traces| traces.server.as_path());
+        let mut server = Side::start(&["server", &case, path], trace)?;
+        let address = server.hear("address")?;
+        let amount = amount.to_string();
+        let trace = traces.map(|traces| traces.client.as_path());
+        let arguments = ["client", &case, path, &amount, address.trim()];
+        Ok(Self {
+            client: Side::start(&arguments, trace)?,
+            server,
+            _folder: folder,
+        })
+    }
+
+    pub fn finish(mut self) -> Result<Run, Error> {
+        self.client.hear("warm")?;
+        let before = self.server_figures()?;
+        self.client.say("go")?;
+        let client = self.client.hear("figures")?.parse()?;
+        let outcome: Outcome = self.client.hear("result")?.parse()?;
+        let server = self.server_figures()?.since(before);
+        self.client.end()?;
+        self.server.end()?;
+        if server.handled != outcome.messages {
+            let (handled, messages) = (server.handled, outcome.messages);
+            return Err(format!("the server has handled {handled} of {messages} messages").into());
+        }
+        Ok(Run {
+            messages: outcome.messages,
+            outcome,
+            client,
+            server,
+        })
+    }
+
+    fn server_figures(&mut self) -> Result<Figures, Error> {
+        self.server.say("mark")?;
+        self.server.hear("figures")?.parse()
+    }
+}
+
+/// One process.
+struct Side {
+    child: Child,
+    input: Option<ChildStdin>,
+    output: BufReader<ChildStdout>,
+}
+
+impl Side {
+    fn start(arguments: &[&str], trace: Option<&Path>) -> Result<Self, Error> {
+        let program = std::env::current_exe()?;
+        let mut command = match trace {
+            None => Command::new(program),
+            Some(file) => {
+                let mut command = Command::new("strace");
+                command.args(["-f", "-c", "-o"]).arg(file);
+                command.arg("--").arg(program);
+                command
+            }
+        };
+        let mut child = command
+            .arg(SIDE)
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        Ok(Self {
+            input: child.stdin.take(),
+            output: BufReader::new(child.stdout.take().ok_or("no output")?),
+            child,
+        })
+    }
+
+    fn say(&mut self, word: &str) -> Result<(), Error> {
+        let input = self.input.as_mut().ok_or("the input is closed")?;
+        Ok(writeln!(input, "{word}")?)
+    }
+
+    /// The rest of the next line, which starts with `word`.
+    fn hear(&mut self, word: &str) -> Result<String, Error> {
+        let mut line = String::new();
+        self.output.read_line(&mut line)?;
+        let rest = line.trim_end().strip_prefix(word);
+        let rest = rest.ok_or_else(|| format!("said `{line}` where `{word}` was due"))?;
+        Ok(rest.to_owned())
+    }
+
+    fn end(&mut self) -> Result<(), Error> {
+        self.input = None;
+        let status = self.child.wait()?;
+        if status.success() {
+            Ok(())
+        } else {
+            Err(format!("a side has failed: {status}").into())
+        }
+    }
+}
+
+impl Drop for Side {
+    fn drop(&mut self) {
+        // After a failure: the process may wait for a word that won't come. It may be gone already.
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+/// A folder open to nobody else: keys and sockets are refused in any other.
+fn private_folder() -> Result<TempDir, Error> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix("ws");
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700));
+    Ok(builder.tempdir()?)
+}

@@ -1,0 +1,21 @@
+//! Unix sockets.
+
+use std::io;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+
+use super::Stream;
+
+type Accept = Box<dyn FnOnce() -> io::Result<Box<dyn Stream>> + Send>;
+
+pub(super) fn listen(path: &Path) -> io::Result<Accept> {
+    let listener = UnixListener::bind(path)?;
+    Ok(Box::new(move || {
+        let (stream, _) = listener.accept()?;
+        Ok(Box::new(stream))
+    }))
+}
+
+pub(super) fn connect(path: &Path) -> io::Result<Box<dyn Stream>> {
+    Ok(Box::new(UnixStream::connect(path)?))
+}

@@ -1,0 +1,477 @@
+//! Events: in order, each once, and every one accounted for.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::thread;
+use std::time::Duration;
+
+use support::*;
+use wayside::{CallError, ClientCounters, ClientState, CloseError, Limits, SendError};
+
+/// The number of a thread's event.
+fn number(thread: u64, event: u64) -> u64 {
+    thread << 32 | event
+}
+
+/// Fails unless the numbers of each thread are in order, none twice.
+fn assert_in_order(notes: &[Note]) {
+    let mut last = std::collections::BTreeMap::new();
+    for note in notes {
+        let (thread, event) = (note.number >> 32, note.number & 0xFFFF_FFFF);
+        let before = last.insert(thread, event);
+        assert!(
+            before.is_none_or(|before| before < event),
+            "thread {thread}: {event} behind {before:?}"
+        );
+    }
+}
+
+/// Every event that a closed client took is one of these.
+fn assert_balanced(counters: &ClientCounters) {
+    let accounted = counters.events_acknowledged
+        + counters.events_in_doubt
+        + counters.events_too_long
+        + counters.events_unsent;
+    assert_eq!(counters.events, accounted, "{counters:?}");
+}
+
+/// A client whose outbox a test can fill.
+fn narrow() -> Limits {
+    Limits {
+        frame_len_max: 64 * 1024,
+        outbox_len_max: 200 * 1024,
+        ..Limits::default()
+    }
+}
+
+/// A client with more to send than any link holds, however it grows meanwhile.
+fn overflowing() -> Limits {
+    Limits {
+        outbox_len_max: 32 << 20,
+        ..narrow()
+    }
+}
+
+#[test]
+fn events_of_many_threads_arrive_once_and_in_each_threads_order() {
+    on_every_transport(|place| {
+        const THREADS: u64 = 4;
+        const EVENTS: u64 = 5000;
+        let serving = place.serve(Limits::default());
+        let client = serving
+            .builder()
+            .limits(narrow())
+            .connect(PATIENCE)
+            .unwrap();
+        thread::scope(|scope| {
+            for thread in 0..THREADS {
+                let client = &client;
+                scope.spawn(move || {
+                    for event in 0..EVENTS {
+                        // Most are short, some as long as many buffers are.
+                        let len = match scramble(event) % 100 {
+                            0 => 20_000,
+                            len => usize::try_from(len).unwrap(),
+                        };
+                        send_surely(client, &long_note(number(thread, event), len));
+                    }
+                });
+            }
+        });
+        client.flush(PATIENCE).unwrap();
+        let notes = serving.recorder.take_events();
+        assert_eq!(u64::try_from(notes.len()).unwrap(), THREADS * EVENTS);
+        assert_in_order(&notes);
+        assert_eq!(client.counters().events_acknowledged, THREADS * EVENTS);
+        assert_eq!(client.counters().opened, 1);
+    });
+}
+
+#[test]
+fn a_flush_returns_once_everything_before_it_is_handled() {
+    on_every_transport(|place| {
+        let serving = place.serve(Limits::default());
+        let client = serving.client();
+        for round in 1..=50 {
+            for event in 0..10 {
+                client.send(&note(event)).unwrap();
+            }
+            client.send_urgent(&note(10)).unwrap();
+            client.flush(PATIENCE).unwrap();
+            assert_eq!(serving.recorder.take_events().len(), 11);
+            assert_eq!(client.counters().events_acknowledged, 11 * round);
+        }
+    });
+}
+
+#[test]
+fn flushes_and_a_stream_of_events_get_along() {
+    on_every_transport(|place| {
+        let serving = place.serve(Limits::default());
+        let client = serving
+            .builder()
+            .limits(narrow())
+            .connect(PATIENCE)
+            .unwrap();
+        let stop = Stop::default();
+        thread::scope(|scope| {
+            let _stop = stop.on_drop();
+            scope.spawn(|| {
+                let mut event = 0;
+                while !stop.is_set() {
+                    send_surely(&client, &note(event));
+                    event += 1;
+                }
+            });
+            for _ in 0..10 {
+                client.flush(PATIENCE).unwrap();
+            }
+        });
+        client.flush(PATIENCE).unwrap();
+        let counters = client.counters();
+        assert_eq!(counters.events, counters.events_acknowledged);
+        assert_eq!(counters.opened, 1);
+    });
+}
+
+#[test]
+fn a_flush_that_runs_out_of_time_says_so() {
+    on_every_transport(|place| {
+        let serving = place.serve(Limits::default());
+        let client = serving.client();
+        let block = client.start(&Ask::Block, PATIENCE).unwrap();
+        serving.recorder.blocked();
+        client.send(&note(1)).unwrap();
+        client.flush(Duration::from_millis(20)).unwrap_err();
+        assert_eq!(client.counters().events_acknowledged, 0);
+        serving.recorder.unblock();
+        block.wait().unwrap();
+        client.flush(PATIENCE).unwrap();
+        assert_eq!(client.counters().events_acknowledged, 1);
+    });
+}
+
+#[test]
+fn a_full_outbox_hands_the_event_back() {
+    on_every_transport(|place| {
+        let serving = place.serve(Limits::default());
+        let client = serving
+            .builder()
+            .limits(narrow())
+            .connect(PATIENCE)
+            .unwrap();
+        let block = client.start(&Ask::Block, PATIENCE).unwrap();
+        serving.recorder.blocked();
+        let mut taken = 0;
+        let error = loop {
+            match client.send(&long_note(taken, 10_000)) {
+                Ok(()) => taken += 1,
+                Err(error) => break error,
+            }
+        };
+        let SendError::Full { len, max } = error else {
+            panic!("{error}");
+        };
+        assert_eq!(max, narrow().outbox_len_max);
+        assert!(len <= max && len + 11_000 > max, "{len} of {max}");
+        assert_eq!(client.counters().events_full, 1);
+        serving.recorder.unblock();
+        block.wait().unwrap();
+        client.flush(PATIENCE).unwrap();
+        let numbers = serving
+            .recorder
+            .take_events()
+            .into_iter()
+            .map(|note| note.number);
+        assert!(
+            numbers.eq(0..taken),
+            "what was taken arrives, what was handed back does not"
+        );
+    });
+}
+
+#[test]
+fn a_full_outbox_can_be_flushed() {
+    on_every_transport(|place| {
+        let serving = place.serve(Limits::default());
+        let client = serving
+            .builder()
+            .limits(narrow())
+            .connect(PATIENCE)
+            .unwrap();
+        let block = client.start(&Ask::Block, PATIENCE).unwrap();
+        serving.recorder.blocked();
+        let mut taken = 0;
+        while client.send(&long_note(taken, 1000)).is_ok() {
+            taken += 1;
+        }
+        thread::scope(|scope| {
+            let flush = scope.spawn(|| client.flush(PATIENCE));
+            // There is an end to this room, too.
+            eventually("the room is used up", || {
+                let flushed = client.flush(Duration::ZERO);
+                matches!(flushed, Err(CallError::NotSent(SendError::Full { .. })))
+            });
+            serving.recorder.unblock();
+            // It may have come too late for its room, but never too early for its answer.
+            if flush.join().unwrap().is_ok() {
+                assert_eq!(client.counters().events_acknowledged, taken);
+            }
+        });
+        block.wait().unwrap();
+        client.flush(PATIENCE).unwrap();
+        assert_eq!(client.counters().events_acknowledged, taken);
+    });
+}
+
+#[test]
+fn urgent_events_overtake_all_others() {
+    on_every_transport(|place| {
+        let serving = place.serve(Limits::default());
+        let client = serving
+            .builder()
+            .limits(overflowing())
+            .connect(PATIENCE)
+            .unwrap();
+        let block = client.start(&Ask::Block, PATIENCE).unwrap();
+        serving.recorder.blocked();
+        let mut bulk = 0;
+        while client.send(&long_note(bulk, 60_000)).is_ok() {
+            bulk += 1;
+        }
+        // Behind a lane that is as full as it gets.
+        let urgent = [number(1, 0), number(1, 1)];
+        for number in urgent {
+            client.send_urgent(&note(number)).unwrap();
+        }
+        serving.recorder.unblock();
+        block.wait().unwrap();
+        client.flush(PATIENCE).unwrap();
+        let notes = serving.recorder.take_events();
+        assert_in_order(&notes);
+        let position = |number| notes.iter().position(|note| note.number == number).unwrap();
+        // At most the one that had been begun was in between.
+        let overtaken = position(bulk - 1) - position(urgent[1]);
+        assert!(overtaken >= 2, "only {overtaken} of {bulk} were overtaken");
+        assert_eq!(u64::try_from(notes.len()).unwrap(), bulk + 2);
+    });
+}
+
+#[test]
+fn events_before_there_is_a_server_arrive_once_there_is() {
+    on_every_transport(|place| {
+        let serving = place.serve(Limits::default());
+        let (transport, builder) = (serving.transport.clone(), serving.builder());
+        drop(serving);
+        let client = builder.limits(hasty()).start().unwrap();
+        for event in 0..1000 {
+            client.send(&note(event)).unwrap();
+        }
+        let serving = serve_again(&transport, &hasty(), &Recorder::default());
+        client.wait_connected(PATIENCE).unwrap();
+        client.flush(PATIENCE).unwrap();
+        let numbers = serving
+            .recorder
+            .take_events()
+            .into_iter()
+            .map(|note| note.number);
+        assert!(numbers.eq(0..1000));
+    });
+}
+
+#[test]
+fn events_while_the_server_is_away_arrive_once() {
+    on_every_transport(|place| {
+        let recorder = Recorder::default();
+        let mut serving = place.serve(hasty());
+        let client = serving.builder().limits(hasty()).connect(PATIENCE).unwrap();
+        for round in 0..5 {
+            let transport = serving.transport.clone();
+            drop(serving);
+            eventually("the client notices", || {
+                !matches!(client.state(), ClientState::Connected { .. })
+            });
+            for event in 0..100 {
+                client.send(&note(round * 100 + event)).unwrap();
+            }
+            serving = serve_again(&transport, &hasty(), &recorder);
+            client.wait_connected(PATIENCE).unwrap();
+        }
+        client.flush(PATIENCE).unwrap();
+        let numbers = recorder.take_events().into_iter().map(|note| note.number);
+        assert!(numbers.eq(0..500));
+        client.close(PATIENCE).unwrap();
+        assert_eq!(client.counters().events_in_doubt, 0);
+        assert_balanced(&client.counters());
+    });
+}
+
+#[test]
+fn an_event_that_is_too_long_is_handed_back() {
+    on_every_transport(|place| {
+        let limits = Limits {
+            frame_len_max: 4096,
+            ..Limits::default()
+        };
+        let serving = place.serve(limits);
+        let client = serving.client();
+        let error = client.send(&long_note(0, 4096)).unwrap_err();
+        assert_eq!(error, SendError::TooLong { max: 4096 });
+        client.send(&long_note(1, 4000)).unwrap();
+        client.close(PATIENCE).unwrap();
+        assert_eq!(serving.recorder.event().number, 1);
+        assert_eq!(client.counters().events, 1);
+        assert_balanced(&client.counters());
+    });
+}
+
+#[test]
+fn events_that_the_server_found_later_takes_no_more_are_dropped_and_counted() {
+    on_every_transport(|place| {
+        let serving = place.serve(Limits::default());
+        let (transport, builder) = (serving.transport.clone(), serving.builder());
+        drop(serving);
+        let client = builder.limits(hasty()).start().unwrap();
+        for event in 0..10 {
+            let len = if event % 2 == 0 { 100 } else { 5000 };
+            client.send(&long_note(event, len)).unwrap();
+        }
+        client.send_urgent(&long_note(10, 5000)).unwrap();
+        let limits = Limits {
+            frame_len_max: 4096,
+            ..hasty()
+        };
+        let serving = serve_again(&transport, &limits, &Recorder::default());
+        client.wait_connected(PATIENCE).unwrap();
+        client.close(PATIENCE).unwrap();
+        let numbers = serving
+            .recorder
+            .take_events()
+            .into_iter()
+            .map(|note| note.number);
+        assert!(numbers.eq([0, 2, 4, 6, 8]));
+        assert_eq!(client.counters().events_too_long, 6);
+        assert_balanced(&client.counters());
+    });
+}
+
+#[test]
+fn events_on_their_way_when_the_connection_is_cut_are_in_doubt() {
+    on_every_transport(|place| {
+        let serving = place.serve(Limits::default());
+        let client = serving.client();
+        let peer = serving.recorder.connected();
+        let block = client.start(&Ask::Block, PATIENCE).unwrap();
+        serving.recorder.blocked();
+        for event in 0..10 {
+            client.send(&note(event)).unwrap();
+        }
+        // Wait until the last has been written: only then are all of them on their way.
+        eventually("all are written", || {
+            client.send(&note(10)).unwrap();
+            client.counters().events > 1000
+        });
+        peer.close();
+        serving.recorder.unblock();
+        block.wait().unwrap_err();
+        client.wait_connected(PATIENCE).unwrap();
+        client.close(PATIENCE).unwrap();
+        let counters = client.counters();
+        assert!(counters.events_in_doubt >= 10, "{counters:?}");
+        assert_balanced(&counters);
+    });
+}
+
+#[test]
+fn what_a_closed_client_leaves_behind_is_counted() {
+    on_every_transport(|place| {
+        let serving = place.serve(Limits::default());
+        let client = serving
+            .builder()
+            .limits(overflowing())
+            .connect(PATIENCE)
+            .unwrap();
+        let block = client.start(&Ask::Block, PATIENCE).unwrap();
+        serving.recorder.blocked();
+        while client.send(&long_note(0, 60_000)).is_ok() {}
+        let error = client.close(Duration::from_millis(20)).unwrap_err();
+        let CloseError {
+            unsent, in_doubt, ..
+        } = error;
+        assert!(unsent > 0 && in_doubt > 0, "{error}");
+        let counters = client.counters();
+        assert_eq!(counters.events, unsent + in_doubt);
+        assert_eq!(
+            (counters.events_unsent, counters.events_in_doubt),
+            (unsent, in_doubt)
+        );
+        assert_eq!(client.send(&note(1)), Err(SendError::Closed));
+        serving.recorder.unblock();
+        block.wait().unwrap_err();
+    });
+}
+
+/// Connections are cut again and again under threads that send. Afterwards every event is
+/// accounted for, none was handled twice, and those that were lost had been in doubt.
+#[test]
+fn the_counters_balance_whatever_happens_to_the_connections() {
+    on_every_transport(|place| {
+        const THREADS: u64 = 3;
+        let serving = place.serve(hasty());
+        let limits = Limits {
+            outbox_len_max: 256 * 1024,
+            frame_len_max: 64 * 1024,
+            ..hasty()
+        };
+        let client = serving.builder().limits(limits).connect(PATIENCE).unwrap();
+        let stop = Stop::default();
+        thread::scope(|scope| {
+            let _stop = stop.on_drop();
+            for thread in 0..THREADS {
+                let (client, stop) = (&client, &stop);
+                scope.spawn(move || {
+                    let mut event = 0;
+                    while !stop.is_set() {
+                        let note = long_note(number(thread, event), 200);
+                        let sent = if scramble(event) % 8 == 0 {
+                            client.send_urgent(&note)
+                        } else {
+                            client.send(&note)
+                        };
+                        match sent {
+                            Ok(()) => event += 1,
+                            Err(SendError::Full { .. }) => thread::yield_now(),
+                            Err(error) => panic!("{error}"),
+                        }
+                    }
+                });
+            }
+            for cut in 0..15 {
+                eventually("the client is back and sends", || {
+                    client.counters().opened > cut
+                        && serving.server.counters().events > 500 * (cut + 1)
+                        && !serving.server.peers().is_empty()
+                });
+                for peer in serving.server.peers() {
+                    peer.close();
+                }
+            }
+        });
+        // What the last cut has put in doubt may be so only now: either result is right.
+        drop(client.close(PATIENCE));
+        let counters = client.counters();
+        assert_balanced(&counters);
+        assert_eq!(counters.events_unsent, 0);
+        let handled = serving.recorder.take_events();
+        let distinct: BTreeSet<u64> = handled.iter().map(|note| note.number).collect();
+        assert_eq!(distinct.len(), handled.len(), "no event is handled twice");
+        let handled = u64::try_from(handled.len()).unwrap();
+        let (sure, doubtful) = (counters.events_acknowledged, counters.events_in_doubt);
+        assert!(
+            sure <= handled && handled <= sure + doubtful,
+            "{handled}, {counters:?}"
+        );
+    });
+}
