@@ -241,6 +241,8 @@
 //! may raise the wire version, which the changelog says; so far there is one. Your messages are
 //! encoded by position: see [`Protocol`] for what may change without a new version.
 
+#[cfg(feature = "aggregator")]
+pub mod aggregator;
 mod ambient;
 pub mod backend;
 mod client;

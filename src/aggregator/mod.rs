@@ -1,0 +1,24 @@
+//! Stats, attacks and configuration for all processes of an application.
+//!
+//! Each process has a worker, one process on the host has the agent; see docs/aggregator.md for who
+//! owns what.
+
+mod attack;
+mod distribution;
+mod ledger;
+mod message;
+mod moment;
+mod report;
+mod series;
+
+pub use attack::{
+    ATTACK_ENTRIES_MAX, ATTACK_TEXT_LEN_MAX, Attack, AttackBody, AttackRequest, CUT_MARK,
+};
+pub use distribution::{Buckets, Distribution, RELATIVE_ERROR};
+pub use ledger::{DropReason, Ledger, Totals};
+pub use message::*;
+pub use moment::{Moment, UnixMicros};
+pub use report::{
+    AttackNotice, Count, Finding, Heartbeat, Level, Listing, Report, Spread, WorkerReport,
+};
+pub use series::{LABELS_MAX, OVERFLOW, Series, TEXT_LEN_MAX};
