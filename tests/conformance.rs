@@ -1,11 +1,16 @@
 //! The contract of the backends, proven for each that this system has.
 //!
 //! A new backend adds a module here.
-#![cfg(any(all(unix, feature = "uds"), feature = "tcp"))]
+#![cfg(any(
+    all(unix, any(feature = "uds", feature = "fifo")),
+    all(windows, feature = "fifo"),
+    feature = "tcp"
+))]
 
 use wayside::conformance::Fixture;
 
 /// A directory that is closed to others, as tempfile's own are not.
+#[cfg(any(all(unix, any(feature = "uds", feature = "fifo")), feature = "tcp"))]
 fn private_directory() -> tempfile::TempDir {
     let mut builder = tempfile::Builder::new();
     restrict(&mut builder);
@@ -18,40 +23,59 @@ fn restrict(builder: &mut tempfile::Builder<'_, '_>) {
     builder.permissions(std::fs::Permissions::from_mode(0o700));
 }
 
-#[cfg(not(unix))]
+#[cfg(all(not(unix), feature = "tcp"))]
 fn restrict(_builder: &mut tempfile::Builder<'_, '_>) {}
 
-#[cfg(all(unix, feature = "uds"))]
-mod uds {
+/// For a backend whose address is a path: fresh ones in a directory of their own, whose names show
+/// what is left behind.
+#[cfg(all(unix, any(feature = "uds", feature = "fifo")))]
+fn at_paths(backend: impl wayside::backend::Backend, too_long: &str) -> Fixture {
     use std::cell::Cell;
     use std::rc::Rc;
 
+    let directory = Rc::new(private_directory());
+    let listed = Rc::clone(&directory);
+    let count = Cell::new(0);
+    let fresh = move || {
+        count.set(count.get() + 1);
+        let path = directory.path().join(count.get().to_string());
+        path.to_str().expect("text").to_owned()
+    };
+    let leftovers = move || {
+        let entries = std::fs::read_dir(listed.path()).expect("the directory is there");
+        let mut names: Vec<String> = entries
+            .map(|entry| entry.expect("an entry").file_name())
+            .map(|name| name.to_string_lossy().into_owned())
+            .collect();
+        names.sort();
+        names
+    };
+    Fixture::new(backend, fresh)
+        .impossible(["", "/", "/tmp/", "/tmp/a\0b", too_long])
+        .leftovers(leftovers)
+}
+
+#[cfg(all(unix, feature = "uds"))]
+mod uds {
     use wayside::backend::Uds;
 
-    use super::{Fixture, private_directory};
+    use super::{Fixture, at_paths};
 
     fn fixture() -> Fixture {
-        let directory = Rc::new(private_directory());
-        let listed = Rc::clone(&directory);
-        let count = Cell::new(0);
-        let fresh = move || {
-            count.set(count.get() + 1);
-            let path = directory.path().join(format!("{}.sock", count.get()));
-            path.to_str().expect("text").to_owned()
-        };
-        let leftovers = move || {
-            let entries = std::fs::read_dir(listed.path()).expect("the directory is there");
-            let mut names: Vec<String> = entries
-                .map(|entry| entry.expect("an entry").file_name())
-                .map(|name| name.to_string_lossy().into_owned())
-                .collect();
-            names.sort();
-            names
-        };
-        let long = format!("/tmp/{}", "x".repeat(200));
-        Fixture::new(Uds::new(), fresh)
-            .impossible(["", "/", "/tmp/", "/tmp/a\0b", &long])
-            .leftovers(leftovers)
+        at_paths(Uds::new(), &format!("/tmp/{}", "x".repeat(200)))
+    }
+
+    wayside::conformance_tests!(fixture());
+}
+
+#[cfg(all(unix, feature = "fifo"))]
+mod fifo {
+    use wayside::backend::Fifo;
+
+    use super::{Fixture, at_paths};
+
+    fn fixture() -> Fixture {
+        at_paths(Fifo::new(), &format!("/tmp/{}", "x".repeat(250)))
     }
 
     wayside::conformance_tests!(fixture());
@@ -95,4 +119,37 @@ mod tcp {
         }
         wayside::conformance::run_all(&fixture_at("[::1]:0"));
     }
+}
+
+#[cfg(all(windows, feature = "fifo"))]
+mod fifo {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use wayside::backend::Fifo;
+
+    use super::Fixture;
+
+    /// Names are shared by all of the system.
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+
+    fn fixture() -> Fixture {
+        let fresh = || {
+            let count = COUNT.fetch_add(1, Ordering::Relaxed);
+            format!("test-{}-{count}", std::process::id())
+        };
+        let long = "x".repeat(200);
+        let impossible = [
+            "",
+            r"\\server\s",
+            r"\\server\pipe\shop",
+            r"\\.\pipe\",
+            "a/b",
+            "a b",
+            "a\0b",
+            &long,
+        ];
+        Fixture::new(Fifo::new(), fresh).impossible(impossible)
+    }
+
+    wayside::conformance_tests!(fixture());
 }

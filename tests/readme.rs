@@ -20,6 +20,8 @@ fn backends() -> Vec<Box<dyn Backend>> {
     vec![
         #[cfg(feature = "uds")]
         Box::new(wayside::backend::Uds::new()),
+        #[cfg(feature = "fifo")]
+        Box::new(wayside::backend::Fifo::new()),
         #[cfg(feature = "tcp")]
         Box::new(wayside::backend::Tcp::new("")),
     ]
@@ -44,6 +46,8 @@ fn expected(capabilities: &Capabilities, column: &str) -> Option<String> {
         _ if column == SYSTEM => match capabilities.unsupported {
             Some(_) => "not there".to_owned(),
             None => match capabilities.peer_identity {
+                // Windows has no group that a user acts as.
+                PeerIdentity::UserAndProcess if cfg!(windows) => "user, process".to_owned(),
                 PeerIdentity::UserAndProcess => "user, group, process".to_owned(),
                 PeerIdentity::User => "user, group".to_owned(),
                 PeerIdentity::Key => "key".to_owned(),
@@ -86,7 +90,7 @@ fn the_table_of_transports_is_what_they_say_of_themselves() {
     }
 }
 
-#[cfg(all(feature = "uds", feature = "tcp"))]
+#[cfg(all(feature = "uds", feature = "fifo", feature = "tcp"))]
 #[test]
 fn the_table_has_no_transport_that_is_not_there() {
     let schemes: Vec<String> = backends()

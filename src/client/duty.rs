@@ -156,6 +156,10 @@ impl<P: Protocol> OnDuty<'_, P> {
                 return false;
             }
         }
+        // A dropped link may end for its peer only at the next poll, and the client may live on.
+        if let Err(error) = self.engine.event_loop.wait(Some(ambient::now()), |_| {}) {
+            log::debug!("the client's last poll failed: {error}");
+        }
         true
     }
 }

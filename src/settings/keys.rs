@@ -82,6 +82,16 @@ const fn tcp(name: &'static str, kind: Kind, default: Default, meaning: &'static
     }
 }
 
+const fn fifo(name: &'static str, kind: Kind, default: Default, meaning: &'static str) -> Key {
+    Key {
+        section: "fifo",
+        name,
+        kind,
+        default,
+        meaning,
+    }
+}
+
 const fn limit(name: &'static str, kind: Kind, meaning: &'static str) -> Key {
     Key {
         section: "limits",
@@ -93,7 +103,7 @@ const fn limit(name: &'static str, kind: Kind, meaning: &'static str) -> Key {
 }
 
 /// In the order in which settings are printed.
-pub(super) const KEYS: [Key; 24] = [
+pub(super) const KEYS: [Key; 25] = [
     top(
         "transport",
         Kind::Transports,
@@ -149,6 +159,12 @@ pub(super) const KEYS: [Key; 24] = [
         Kind::Flag,
         Default::Text("false"),
         "Also take addresses that other hosts can reach. What is sent is not encrypted.",
+    ),
+    fifo(
+        "path",
+        Kind::Path,
+        Default::Derived("`<dir>/<name>.fifo`"),
+        "The FIFO where clients announce themselves. Each then gets two of its own beside it, which lose their names once both sides have them. On Windows the path stands for a named pipe, or is one: `\\\\.\\pipe\\shop`.",
     ),
     limit(
         "frame_len_max",

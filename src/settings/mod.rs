@@ -24,6 +24,9 @@
 //! key = "/run/shop/shop.key"        # instead of <dir>/<name>.key
 //! beyond_loopback = false
 //!
+//! [fifo]
+//! path = "/srv/shop/shop.fifo"      # instead of <dir>/<name>.fifo
+//!
 //! [limits]                          # the fields of `Limits`
 //! frame_len_max = "4 MiB"           # sizes: bytes as an integer, or with a unit
 //! ping_interval = "5s"              # durations: "250ms", "5s", "1m 30s"
@@ -389,7 +392,7 @@ impl Settings {
     }
 
     /// The path that a key gives, else `<dir>/<name>.<extension>`.
-    #[cfg(any(feature = "uds", feature = "tcp"))]
+    #[cfg(any(feature = "uds", feature = "tcp", feature = "fifo"))]
     fn path_or_derived(
         &self,
         section: &str,

@@ -8,8 +8,10 @@ use super::document::{Node, Place};
 use super::error::{SettingsError, SettingsErrorKind};
 use super::suggest;
 use super::value::{self, Fault, PathProblem};
-#[cfg(any(feature = "uds", feature = "tcp"))]
+#[cfg(any(feature = "uds", feature = "tcp", feature = "fifo"))]
 use crate::backend::Backend;
+#[cfg(feature = "fifo")]
+use crate::backend::Fifo;
 #[cfg(feature = "tcp")]
 use crate::backend::Tcp;
 #[cfg(feature = "uds")]
@@ -50,8 +52,8 @@ type Make = fn(&Settings, Option<&str>) -> Result<Transport, SettingsError>;
 /// Whether this build, on this system, has a transport.
 #[cfg_attr(
     any(
-        all(feature = "uds", feature = "tcp"),
-        not(any(feature = "uds", feature = "tcp"))
+        all(feature = "uds", feature = "tcp", feature = "fifo"),
+        not(any(feature = "uds", feature = "tcp", feature = "fifo"))
     ),
     expect(dead_code, reason = "this build has all of them, or none")
 )]
@@ -69,7 +71,7 @@ const BUILTINS: [Builtin; 4] = [
     Builtin {
         scheme: "uds",
         presence: uds,
-        check_address: check_socket_path,
+        check_address: check_file_path,
     },
     Builtin {
         scheme: "tcp",
@@ -78,8 +80,8 @@ const BUILTINS: [Builtin; 4] = [
     },
     Builtin {
         scheme: "fifo",
-        presence: || Presence::NotYet,
-        check_address: |_| Ok(()),
+        presence: fifo,
+        check_address: check_file_path,
     },
     Builtin {
         scheme: "mqueue",
@@ -130,7 +132,24 @@ fn tcp() -> Presence {
     Presence::NotInThisBuild
 }
 
-#[cfg(any(feature = "uds", feature = "tcp"))]
+#[cfg(feature = "fifo")]
+fn fifo() -> Presence {
+    fn make(settings: &Settings, address: Option<&str>) -> Result<Transport, SettingsError> {
+        let address = match address {
+            Some(address) => address.to_owned(),
+            None => settings.path_or_derived("fifo", "path", "fifo")?,
+        };
+        Ok(Transport::new(Fifo::new(), address))
+    }
+    presence(&Fifo::new(), make)
+}
+
+#[cfg(not(feature = "fifo"))]
+fn fifo() -> Presence {
+    Presence::NotInThisBuild
+}
+
+#[cfg(any(feature = "uds", feature = "tcp", feature = "fifo"))]
 fn presence(backend: &dyn Backend, make: Make) -> Presence {
     match backend.capabilities().unsupported {
         Some(reason) => Presence::NotOnThisSystem(reason),
@@ -138,7 +157,7 @@ fn presence(backend: &dyn Backend, make: Make) -> Presence {
     }
 }
 
-fn check_socket_path(text: &str) -> Result<(), String> {
+fn check_file_path(text: &str) -> Result<(), String> {
     value::check_path(text).map_err(|problem: PathProblem| problem.to_string())
 }
 
@@ -284,7 +303,7 @@ fn own_scheme(transport: &Transport) -> &'static str {
 }
 
 #[cfg(test)]
-#[cfg(not(all(feature = "uds", feature = "tcp")))]
+#[cfg(not(all(feature = "uds", feature = "tcp", feature = "fifo")))]
 mod tests {
     use super::*;
 
@@ -299,7 +318,7 @@ mod tests {
     #[cfg(not(feature = "uds"))]
     #[test]
     fn a_build_without_uds_names_the_feature() {
-        let here = if cfg!(feature = "tcp") { "tcp" } else { "none" };
+        let here = Known { own: &[] }.list();
         let expected = format!(
             "wayside.toml:1:13: transport = \"uds\": the transport is known, but this build does \
              not have it: enable the cargo feature `uds` of wayside (here: {here})"
@@ -317,7 +336,17 @@ mod tests {
         );
     }
 
-    #[cfg(not(any(feature = "uds", feature = "tcp")))]
+    #[cfg(not(feature = "fifo"))]
+    #[test]
+    fn a_build_without_fifo_names_the_feature() {
+        let problem = problem("fifo:/run/shop.fifo");
+        assert!(
+            problem.contains("enable the cargo feature `fifo` of wayside"),
+            "{problem}"
+        );
+    }
+
+    #[cfg(not(any(feature = "uds", feature = "tcp", feature = "fifo")))]
     #[test]
     fn a_build_without_transports_says_so_when_one_is_needed() {
         let settings = Settings::from_text("", "wayside.toml").unwrap();

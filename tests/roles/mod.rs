@@ -265,3 +265,31 @@ pub(crate) fn names(path: &Path) -> Vec<PathBuf> {
     names.sort();
     names
 }
+
+/// A user that owns nothing.
+#[cfg(unix)]
+pub(crate) const NOBODY: u32 = 65534;
+
+/// How to start this binary as a user who is nobody. `None` unless we are root.
+#[cfg(unix)]
+pub(crate) fn as_nobody(directory: &Path) -> Option<impl Fn() -> Command> {
+    if !rustix::process::geteuid().is_root() {
+        println!("skipped: only root can start a process as another user");
+        return None;
+    }
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::process::CommandExt;
+
+    // Where it lies now may be closed to others.
+    let exe = directory.join("exe");
+    fs::copy(env::current_exe().expect("a copy of this binary"), &exe)
+        .expect("a copy of this binary");
+    fs::set_permissions(&exe, Permissions::from_mode(0o755)).expect("a copy of this binary");
+    fs::set_permissions(directory, Permissions::from_mode(0o755)).expect("a copy of this binary");
+    Some(move || {
+        let mut command = Command::new(&exe);
+        command.uid(NOBODY).gid(NOBODY);
+        command
+    })
+}

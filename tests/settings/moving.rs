@@ -69,7 +69,7 @@ fn a_program_moves_by_editing_its_transport() {
         toml(&directory.path().join("run"))
     );
     let schemes: &[&str] = if cfg!(unix) {
-        &["uds", "tcp", "uds"]
+        &["uds", "tcp", "fifo", "uds"]
     } else {
         &["tcp"]
     };

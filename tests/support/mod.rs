@@ -284,6 +284,13 @@ pub fn places() -> Vec<Place> {
         let transport = Transport::new(wayside::backend::Uds::new(), path.to_str().unwrap());
         places.push(Place { folder, transport });
     }
+    #[cfg(feature = "fifo")]
+    {
+        let folder = private_folder();
+        let path = folder.path().join("s.fifo");
+        let transport = Transport::new(wayside::backend::Fifo::new(), path.to_str().unwrap());
+        places.push(Place { folder, transport });
+    }
     #[cfg(feature = "tcp")]
     {
         let folder = private_folder();

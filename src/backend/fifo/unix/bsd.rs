@@ -1,0 +1,24 @@
+//! FreeBSD, NetBSD, OpenBSD and their like.
+
+use std::fs::File;
+use std::io;
+
+pub(super) use super::sigpipe::write;
+use crate::backend::EndOfPeer;
+
+/// FreeBSD's kqueue reports the end of a FIFO. What the others do nobody has tried.
+pub(super) const END_OF_PEER: EndOfPeer = if cfg!(target_os = "freebsd") {
+    EndOfPeer::AtOnce
+} else {
+    EndOfPeer::ByPing
+};
+
+/// Nothing to do: each write sees to it that no signal comes.
+pub(super) fn prepare(_file: &File) -> io::Result<()> {
+    Ok(())
+}
+
+/// Nothing to do: a FIFO holds 8 or 16 KiB.
+pub(super) fn bound_mailbox(_mailbox: &File) -> io::Result<()> {
+    Ok(())
+}
