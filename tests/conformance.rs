@@ -4,6 +4,7 @@
 #![cfg(any(
     all(unix, any(feature = "uds", feature = "fifo")),
     all(windows, feature = "fifo"),
+    all(target_os = "linux", feature = "mqueue"),
     feature = "tcp"
 ))]
 
@@ -17,7 +18,7 @@ fn private_directory() -> tempfile::TempDir {
     builder.tempdir().expect("a directory")
 }
 
-#[cfg(unix)]
+#[cfg(all(unix, any(feature = "uds", feature = "fifo", feature = "tcp")))]
 fn restrict(builder: &mut tempfile::Builder<'_, '_>) {
     use std::os::unix::fs::PermissionsExt;
     builder.permissions(std::fs::Permissions::from_mode(0o700));
@@ -79,6 +80,62 @@ mod fifo {
     }
 
     wayside::conformance_tests!(fixture());
+}
+
+#[cfg(all(target_os = "linux", feature = "mqueue"))]
+mod queues;
+
+#[cfg(all(target_os = "linux", feature = "mqueue"))]
+mod mqueue {
+    use std::cell::RefCell;
+    use std::rc::Rc;
+    use std::sync::{Mutex, PoisonError};
+
+    use wayside::backend::{Mqueue, MqueueOptions};
+
+    use super::{Fixture, queues};
+
+    /// What a user may have of queues is little: one test at a time.
+    static TURN: Mutex<()> = Mutex::new(());
+
+    fn fixture_with(messages: u32, message_len: u32) -> Fixture {
+        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let used = Rc::new(RefCell::new(Vec::new()));
+        let listed = Rc::clone(&used);
+        let fresh = move || {
+            let _keep = &turn;
+            let name = queues::fresh();
+            used.borrow_mut().push(name.clone());
+            name
+        };
+        let leftovers = move || {
+            let used = listed.borrow();
+            used.iter().flat_map(|name| queues::names(name)).collect()
+        };
+        let too_long = format!("/{}", "x".repeat(250));
+        let options = MqueueOptions {
+            messages,
+            message_len,
+        };
+        Fixture::new(Mqueue::with(options), fresh)
+            .impossible(["", "/", "name", "/a/b", "/..", "/a\0b", &too_long])
+            .leftovers(leftovers)
+    }
+
+    /// One test has 64 peers.
+    fn fixture() -> Fixture {
+        fixture_with(8, 640)
+    }
+
+    wayside::conformance_tests!(fixture());
+
+    #[test]
+    fn queues_of_one_message_of_a_few_bytes_do() {
+        let fixture = fixture_with(1, 100);
+        wayside::conformance::a5_a_peer_that_left_before_accept_keeps_nobody_out(&fixture);
+        wayside::conformance::l1_bytes_arrive_in_order_both_ways(&fixture);
+        wayside::conformance::l4_the_end_of_a_peer_follows_its_bytes(&fixture);
+    }
 }
 
 #[cfg(feature = "tcp")]

@@ -1,10 +1,15 @@
 //! Mailboxes, fought over by real processes: one owner at a time, whatever is killed leaves nothing
 //! that the next start does not remove, and what does not belong in a mailbox costs nobody
 //! anything. For the transports whose peers meet at one.
-#![cfg(all(unix, feature = "fifo"))]
+#![cfg(any(
+    all(unix, feature = "fifo"),
+    all(target_os = "linux", feature = "mqueue")
+))]
 #![expect(clippy::unwrap_used, reason = "a test says by panic what is wrong")]
 
 mod places;
+#[cfg(all(target_os = "linux", feature = "mqueue"))]
+mod queues;
 mod roles;
 
 use std::fs::{self, Permissions};
@@ -287,12 +292,15 @@ fn names_are_closed_to_others_and_gone_once_both_ends_are_open() {
         let address = place.address(0);
         let mut listener = place.backend().bind(&address).unwrap();
         let listening = place.names();
-        let client = place.backend().connect(&address).unwrap();
+        let mut client = place.backend().connect(&address).unwrap();
         assert!(place.names().len() > listening.len());
         for mode in place.modes() {
             assert_eq!(mode & 0o077, 0, "open to others: {mode:o}");
         }
-        let server = accept(&mut *listener).unwrap();
+        let mut server = accept(&mut *listener).unwrap();
+        for result in greet([&mut *client, &mut *server]) {
+            result.unwrap();
+        }
         assert_eq!(place.names(), listening);
         drop((client, server));
     });

@@ -14,6 +14,8 @@ mod capabilities;
 mod directory;
 #[cfg(feature = "fifo")]
 mod fifo;
+#[cfg(feature = "mqueue")]
+mod mqueue;
 #[cfg(all(unix, any(feature = "uds", feature = "fifo")))]
 mod name;
 #[cfg(feature = "tcp")]
@@ -33,6 +35,8 @@ pub use capabilities::{Capabilities, EndOfPeer, PeerIdentity};
 pub use directory::runtime_directory;
 #[cfg(feature = "fifo")]
 pub use fifo::Fifo;
+#[cfg(feature = "mqueue")]
+pub use mqueue::{Mqueue, MqueueOptions};
 #[cfg(feature = "tcp")]
 pub use tcp::Tcp;
 #[cfg(feature = "uds")]

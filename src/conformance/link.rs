@@ -153,14 +153,16 @@ pub fn l4_the_end_of_a_peer_follows_its_bytes(fixture: &Fixture) {
         } else {
             (server, client)
         };
-        let last = rig.random.bytes(LEN);
+        let mut last = rig.random.bytes(LEN);
         rig.ends[stays].listening = false;
         rig.send(goes, &last);
-        rig.until("4 KiB fit", |rig| rig.ends[goes].waiting() == 0);
+        rig.until("something fits", |rig| rig.ends[goes].waiting() < LEN);
+        // A queue of a few messages may take only some of it.
+        last.truncate(LEN - rig.ends[goes].waiting());
         rig.drop_link(goes);
         rig.listen(stays);
         rig.until("the last bytes arrive", |rig| {
-            rig.ends[stays].received.len() >= LEN || rig.ends[stays].ended.is_some()
+            rig.ends[stays].received.len() >= last.len() || rig.ends[stays].ended.is_some()
         });
         let complete = rig.ends[stays].received == last;
         rig.check(complete, "the end came before the bytes");

@@ -27,6 +27,10 @@
 //! [fifo]
 //! path = "/srv/shop/shop.fifo"      # instead of <dir>/<name>.fifo
 //!
+//! [mqueue]                          # the queues are /wayside-<name> and what derives from it
+//! messages = 8
+//! message_len = 896
+//!
 //! [limits]                          # the fields of `Limits`
 //! frame_len_max = "4 MiB"           # sizes: bytes as an integer, or with a unit
 //! ping_interval = "5s"              # durations: "250ms", "5s", "1m 30s"
@@ -381,6 +385,14 @@ impl Settings {
         match self.value(section, name) {
             Some(Value::Ids(ids)) => ids,
             _ => &[],
+        }
+    }
+
+    #[cfg(feature = "mqueue")]
+    fn count(&self, section: &str, name: &str) -> Option<u32> {
+        match self.value(section, name)? {
+            Value::Number(number) => u32::try_from(*number).ok(),
+            _ => None,
         }
     }
 

@@ -8,7 +8,7 @@ use super::document::{Node, Place};
 use super::error::{SettingsError, SettingsErrorKind};
 use super::suggest;
 use super::value::{self, Fault, PathProblem};
-#[cfg(any(feature = "uds", feature = "tcp", feature = "fifo"))]
+#[cfg(any(feature = "uds", feature = "tcp", feature = "fifo", feature = "mqueue"))]
 use crate::backend::Backend;
 #[cfg(feature = "fifo")]
 use crate::backend::Fifo;
@@ -16,6 +16,8 @@ use crate::backend::Fifo;
 use crate::backend::Tcp;
 #[cfg(feature = "uds")]
 use crate::backend::Uds;
+#[cfg(feature = "mqueue")]
+use crate::backend::{Mqueue, MqueueOptions};
 use crate::endpoint::{Endpoint, EndpointError};
 use crate::transport::Transport;
 
@@ -52,8 +54,8 @@ type Make = fn(&Settings, Option<&str>) -> Result<Transport, SettingsError>;
 /// Whether this build, on this system, has a transport.
 #[cfg_attr(
     any(
-        all(feature = "uds", feature = "tcp", feature = "fifo"),
-        not(any(feature = "uds", feature = "tcp", feature = "fifo"))
+        all(feature = "uds", feature = "tcp", feature = "fifo", feature = "mqueue"),
+        not(any(feature = "uds", feature = "tcp", feature = "fifo", feature = "mqueue"))
     ),
     expect(dead_code, reason = "this build has all of them, or none")
 )]
@@ -63,8 +65,6 @@ enum Presence {
     NotOnThisSystem(&'static str),
     /// Its cargo feature is off.
     NotInThisBuild,
-    /// It is planned.
-    NotYet,
 }
 
 const BUILTINS: [Builtin; 4] = [
@@ -85,8 +85,8 @@ const BUILTINS: [Builtin; 4] = [
     },
     Builtin {
         scheme: "mqueue",
-        presence: || Presence::NotYet,
-        check_address: |_| Ok(()),
+        presence: mqueue,
+        check_address: check_queue_name,
     },
 ];
 
@@ -149,7 +149,33 @@ fn fifo() -> Presence {
     Presence::NotInThisBuild
 }
 
-#[cfg(any(feature = "uds", feature = "tcp", feature = "fifo"))]
+#[cfg(feature = "mqueue")]
+fn mqueue() -> Presence {
+    fn make(settings: &Settings, address: Option<&str>) -> Result<Transport, SettingsError> {
+        let defaults = MqueueOptions::default();
+        let options = MqueueOptions {
+            messages: settings
+                .count("mqueue", "messages")
+                .unwrap_or(defaults.messages),
+            message_len: settings
+                .count("mqueue", "message_len")
+                .unwrap_or(defaults.message_len),
+        };
+        let address = match address {
+            Some(address) => address.to_owned(),
+            None => format!("/wayside-{}", settings.name()),
+        };
+        Ok(Transport::new(Mqueue::with(options), address))
+    }
+    presence(&Mqueue::new(), make)
+}
+
+#[cfg(not(feature = "mqueue"))]
+fn mqueue() -> Presence {
+    Presence::NotInThisBuild
+}
+
+#[cfg(any(feature = "uds", feature = "tcp", feature = "fifo", feature = "mqueue"))]
 fn presence(backend: &dyn Backend, make: Make) -> Presence {
     match backend.capabilities().unsupported {
         Some(reason) => Presence::NotOnThisSystem(reason),
@@ -159,6 +185,13 @@ fn presence(backend: &dyn Backend, make: Make) -> Presence {
 
 fn check_file_path(text: &str) -> Result<(), String> {
     value::check_path(text).map_err(|problem: PathProblem| problem.to_string())
+}
+
+fn check_queue_name(text: &str) -> Result<(), String> {
+    match text.strip_prefix('/') {
+        Some(name) if !name.is_empty() && !name.contains(['/', '\0']) => Ok(()),
+        _ => Err("is no queue's name: write a slash and a name, such as /wayside-shop".to_owned()),
+    }
 }
 
 /// The transports that may be named: this crate's, and the program's own.
@@ -234,10 +267,6 @@ impl Known<'_> {
                 "the transport is known, but this build does not have it: enable the cargo \
                  feature `{scheme}` of wayside"
             ),
-            Presence::NotYet => {
-                "the transport is known, but this version of wayside does not have it yet"
-                    .to_owned()
-            }
         };
         Err(self.not_here(&problem))
     }
@@ -303,7 +332,7 @@ fn own_scheme(transport: &Transport) -> &'static str {
 }
 
 #[cfg(test)]
-#[cfg(not(all(feature = "uds", feature = "tcp", feature = "fifo")))]
+#[cfg(not(all(feature = "uds", feature = "tcp", feature = "fifo", feature = "mqueue")))]
 mod tests {
     use super::*;
 
@@ -346,7 +375,17 @@ mod tests {
         );
     }
 
-    #[cfg(not(any(feature = "uds", feature = "tcp", feature = "fifo")))]
+    #[cfg(not(feature = "mqueue"))]
+    #[test]
+    fn a_build_without_mqueue_names_the_feature() {
+        let problem = problem("mqueue:/shop");
+        assert!(
+            problem.contains("enable the cargo feature `mqueue` of wayside"),
+            "{problem}"
+        );
+    }
+
+    #[cfg(not(any(feature = "uds", feature = "tcp", feature = "fifo", feature = "mqueue")))]
     #[test]
     fn a_build_without_transports_says_so_when_one_is_needed() {
         let settings = Settings::from_text("", "wayside.toml").unwrap();

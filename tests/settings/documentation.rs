@@ -34,7 +34,7 @@ fn the_example_in_the_docs_is_a_valid_file() {
     assert_eq!(settings.name(), "shop");
     assert_eq!(settings.limits(), &Limits::default());
     for section in [
-        "[uds]", "[tcp]", "[fifo]", "[limits]", "[agent]", "[worker]",
+        "[uds]", "[tcp]", "[fifo]", "[mqueue]", "[limits]", "[agent]", "[worker]",
     ] {
         assert!(example.contains(section), "{section}");
     }

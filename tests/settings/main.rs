@@ -4,7 +4,8 @@
     feature = "settings",
     feature = "uds",
     feature = "tcp",
-    feature = "fifo"
+    feature = "fifo",
+    feature = "mqueue"
 ))]
 #![expect(
     clippy::unwrap_used,
@@ -40,4 +41,10 @@ fn toml(path: &Path) -> String {
 }
 
 /// The transports of this crate that this system has, as errors list them.
-const HERE: &str = if cfg!(unix) { "uds, tcp, fifo" } else { "tcp, fifo" };
+const HERE: &str = if cfg!(target_os = "linux") {
+    "uds, tcp, fifo, mqueue"
+} else if cfg!(unix) {
+    "uds, tcp, fifo"
+} else {
+    "tcp, fifo"
+};

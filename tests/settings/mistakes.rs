@@ -67,7 +67,7 @@ const FILES: &[(&str, &str)] = &[
     ),
     (
         "[colours]",
-        "wayside.toml:1:2: colours: there is no such section (there is: uds, tcp, fifo, limits, agent, worker)",
+        "wayside.toml:1:2: colours: there is no such section (there is: uds, tcp, fifo, mqueue, limits, agent, worker)",
     ),
     (
         "[tcp]\nadress = \"127.0.0.1:1\"",
@@ -298,16 +298,8 @@ const FILES: &[(&str, &str)] = &[
         "wayside.toml:1:13: transport = \"uds:shop.sock\": is a relative path, which means another place to every process: write the whole path",
     ),
     (
-        "transport = \"mqueue\"",
-        "wayside.toml:1:13: transport = \"mqueue\": the transport is known, but this version of wayside does not have it yet (here: {here})",
-    ),
-    (
-        "transport = [\"tcp\", \"mqueue\"]",
-        "wayside.toml:1:21: transport = \"mqueue\": the transport is known, but this version of wayside does not have it yet (here: {here})",
-    ),
-    (
-        "transport = \"mqueue:/shop\"",
-        "wayside.toml:1:13: transport = \"mqueue:/shop\": the transport is known, but this version of wayside does not have it yet (here: {here})",
+        "transport = \"mqueue:shop\"",
+        "wayside.toml:1:13: transport = \"mqueue:shop\": is no queue's name: write a slash and a name, such as /wayside-shop",
     ),
     // Limits that contradict each other: the one that was set is the one to look at.
     (
@@ -377,11 +369,6 @@ const VARIABLES: &[(&str, &str, &str)] = &[
         "WAYSIDE_TRANSPORT",
         "tcp,tpc",
         "WAYSIDE_TRANSPORT = \"tpc\": there is no such transport; did you mean `tcp`? (here: {here})",
-    ),
-    (
-        "WAYSIDE_TRANSPORT",
-        "mqueue",
-        "WAYSIDE_TRANSPORT = \"mqueue\": the transport is known, but this version of wayside does not have it yet (here: {here})",
     ),
     (
         "WAYSIDE_ENDPOINT",

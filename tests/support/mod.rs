@@ -291,6 +291,21 @@ pub fn places() -> Vec<Place> {
         let transport = Transport::new(wayside::backend::Fifo::new(), path.to_str().unwrap());
         places.push(Place { folder, transport });
     }
+    #[cfg(feature = "mqueue")]
+    {
+        use std::sync::atomic::{AtomicU32, Ordering};
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let folder = private_folder();
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("/wayside-session-{}-{count}", std::process::id());
+        // Small: tests that run at the same time share what a user may have of queues.
+        let options = wayside::backend::MqueueOptions {
+            messages: 4,
+            message_len: 512,
+        };
+        let transport = Transport::new(wayside::backend::Mqueue::with(options), name);
+        places.push(Place { folder, transport });
+    }
     #[cfg(feature = "tcp")]
     {
         let folder = private_folder();
