@@ -89,6 +89,21 @@ impl Raw {
         assert!(self.send(bytes), "the link has ended");
     }
 
+    /// The same, and reads meanwhile: its peer may take no more before it has got rid of something.
+    pub fn say_listening(&mut self, mut bytes: &[u8]) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            bytes = &bytes[self.send_some(bytes)..];
+            assert!(!self.ended, "the link has ended");
+            if bytes.is_empty() {
+                return;
+            }
+            if !self.read() {
+                self.wait(deadline, "room to write");
+            }
+        }
+    }
+
     /// Writes as much as the link takes now.
     pub fn send_some(&mut self, bytes: &[u8]) -> usize {
         let mut sent = 0;

@@ -54,6 +54,10 @@ pub fn transport() -> Transport {
         "uds" => Transport::new(wayside::backend::Uds::new(), address),
         #[cfg(feature = "tcp")]
         "tcp" => Transport::new(wayside::backend::Tcp::new(passed("KEY")), address),
+        #[cfg(feature = "fifo")]
+        "fifo" => Transport::new(wayside::backend::Fifo::new(), address),
+        #[cfg(feature = "mqueue")]
+        "mqueue" => Transport::new(super::small_queues(), address),
         other => panic!("no transport `{other}`"),
     }
 }

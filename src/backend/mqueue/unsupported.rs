@@ -4,13 +4,8 @@ use std::io;
 
 use super::{Capabilities, Link, Listener, MqueueOptions};
 
-const REASON: &str = if cfg!(windows) {
-    "POSIX message queues need a Unix system: use the tcp transport here"
-} else if cfg!(target_os = "freebsd") {
-    "FreeBSD's message queues are not supported yet: use the uds transport here"
-} else {
-    "this system has no POSIX message queues that can be polled: use the uds transport here"
-};
+const REASON: &str = "message queues are supported on Linux only, as other systems have none or \
+                      none that can be polled: use the uds transport, or fifo on Windows";
 
 pub(super) fn capabilities(_options: &MqueueOptions) -> Capabilities {
     Capabilities {

@@ -1,4 +1,4 @@
-//! FreeBSD, NetBSD, OpenBSD and their like.
+//! FreeBSD, NetBSD, OpenBSD and their like, but for what `mod.rs` chooses among them.
 
 use std::fs::File;
 use std::io;
@@ -6,12 +6,8 @@ use std::io;
 pub(super) use super::sigpipe::write;
 use crate::backend::EndOfPeer;
 
-/// FreeBSD's kqueue reports the end of a FIFO. What the others do nobody has tried.
-pub(super) const END_OF_PEER: EndOfPeer = if cfg!(target_os = "freebsd") {
-    EndOfPeer::AtOnce
-} else {
-    EndOfPeer::ByPing
-};
+/// What their kqueues report nobody has tried.
+pub(super) const END_OF_PEER: EndOfPeer = EndOfPeer::ByPing;
 
 /// Nothing to do: each write sees to it that no signal comes.
 pub(super) fn prepare(_file: &File) -> io::Result<()> {

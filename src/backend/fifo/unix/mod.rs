@@ -28,6 +28,12 @@ cfg_if::cfg_if! {
     } else if #[cfg(target_vendor = "apple")] {
         mod apple;
         use apple as system;
+    } else if #[cfg(target_os = "freebsd")] {
+        mod sigpipe;
+        #[expect(dead_code, reason = "all but its word on the end of a peer holds here")]
+        mod bsd;
+        mod freebsd;
+        use freebsd as system;
     } else {
         mod sigpipe;
         mod bsd;

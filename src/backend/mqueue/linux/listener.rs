@@ -52,8 +52,8 @@ impl MqueueListener {
             std::thread::yield_now();
         }
         Err(match holder {
-            Some(Some(pid)) => in_use(format!("{name} is in use by process {pid}")),
-            Some(None) => in_use(format!("{name} is in use by another process")),
+            Some(Some(pid)) => in_use(&name, &format!("process {pid}")),
+            Some(None) => in_use(&name, "another process"),
             None => {
                 let text = format!("others keep taking {name}: try again");
                 io::Error::new(io::ErrorKind::WouldBlock, text)
@@ -124,7 +124,8 @@ enum Bound {
     Lost,
 }
 
-fn in_use(text: String) -> io::Error {
+fn in_use(name: &MailboxName, holder: &str) -> io::Error {
+    let text = format!("{name} is in use by {holder}: end it, or use another name");
     io::Error::new(io::ErrorKind::AddrInUse, text)
 }
 
