@@ -9,6 +9,9 @@ use crate::backend::EndOfPeer;
 /// What their kqueues report nobody has tried.
 pub(super) const END_OF_PEER: EndOfPeer = EndOfPeer::ByPing;
 
+/// Nobody has tried.
+pub(super) const SHORT_RECV_IS_LAST: bool = false;
+
 /// Nothing to do: each write sees to it that no signal comes.
 pub(super) fn prepare(_file: &File) -> io::Result<()> {
     Ok(())

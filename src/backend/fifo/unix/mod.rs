@@ -18,7 +18,7 @@ use self::listener::FifoListener;
 use super::{Capabilities, Link, Listener};
 use crate::backend::PeerIdentity;
 
-// What the systems do differently: `END_OF_PEER`, `prepare` a descriptor for writing and `write`
+// What the systems do differently: `END_OF_PEER`, `SHORT_RECV_IS_LAST`, `prepare` a descriptor for writing and `write`
 // without SIGPIPE, and `bound_mailbox`.
 cfg_if::cfg_if! {
     if #[cfg(any(target_os = "linux", target_os = "android"))] {
@@ -45,6 +45,7 @@ pub(super) fn capabilities() -> Capabilities {
     Capabilities {
         peer_identity: PeerIdentity::User,
         end_of_peer: system::END_OF_PEER,
+        short_recv_is_last: system::SHORT_RECV_IS_LAST,
         ..Capabilities::stream("fifo")
     }
 }

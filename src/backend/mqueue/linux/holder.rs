@@ -12,7 +12,7 @@
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -28,9 +28,22 @@ const LIST: &str = "/proc/locks";
 const READS_MAX: u32 = 5;
 
 /// Whether this system tells.
+///
+/// Asked once, and not behind a `OnceLock`: whoever is forked while another thread is inside of one
+/// waits for that thread for ever.
 pub(super) fn is_told() -> bool {
-    static TOLD: OnceLock<bool> = OnceLock::new();
-    *TOLD.get_or_init(|| fs::read(LIST).is_ok())
+    const UNKNOWN: u8 = 0;
+    const NO: u8 = 1;
+    const YES: u8 = 2;
+    static TOLD: AtomicU8 = AtomicU8::new(UNKNOWN);
+    match TOLD.load(Ordering::Relaxed) {
+        UNKNOWN => {
+            let told = fs::File::open(LIST).is_ok();
+            TOLD.store(if told { YES } else { NO }, Ordering::Relaxed);
+            told
+        }
+        told => told == YES,
+    }
 }
 
 /// The process that holds the lock of a queue. `None` if nobody does, or if it lives where we

@@ -285,8 +285,9 @@ impl Link for MqueueLink {
 
 impl Drop for MqueueLink {
     fn drop(&mut self) {
-        let is_open = matches!(self.state, State::Open);
-        if is_open && self.process == process::id() && self.from_peer.check().is_ok() {
+        // Also while it waits: it may have been accepted since it looked.
+        let has_peer = matches!(self.state, State::Open | State::Waiting(..));
+        if has_peer && self.process == process::id() && self.from_peer.check().is_ok() {
             // Wakes the peer. With no room for it the peer has something to receive, and sees
             // behind it that the lock is free.
             drop(self.to_peer.send(&[]));
@@ -333,13 +334,19 @@ fn aborted(problem: &str) -> io::Error {
 }
 
 impl MqueueLink {
-    /// Each descriptor with what it is watched for, whatever the caller is interested in: a link
-    /// is driven by both.
-    fn watched(&self) -> impl Iterator<Item = (i32, Interest)> {
+    /// Each descriptor with what it is watched for. What comes is of interest to every caller. A
+    /// queue reports room whenever something is taken out of it, so for that it is watched only
+    /// while the caller waits for it; nothing is ever urgent, so that stands for nothing.
+    fn watched(&self, interest: Interest) -> impl Iterator<Item = (i32, Interest)> {
         let process = self.peer_process.as_ref();
+        let room = if interest.is_writable() {
+            Interest::WRITABLE
+        } else {
+            Interest::PRIORITY
+        };
         [
             (self.from_peer.as_fd(), Interest::READABLE),
-            (self.to_peer.as_fd(), Interest::WRITABLE),
+            (self.to_peer.as_fd(), room),
         ]
         .into_iter()
         .chain(process.map(|process| (process.as_fd(), Interest::READABLE)))
@@ -348,18 +355,18 @@ impl MqueueLink {
 }
 
 impl Source for MqueueLink {
-    fn register(&mut self, registry: &Registry, token: Token, _: Interest) -> io::Result<()> {
-        self.watched()
+    fn register(&mut self, registry: &Registry, token: Token, wanted: Interest) -> io::Result<()> {
+        self.watched(wanted)
             .try_for_each(|(fd, interest)| registry.register(&mut SourceFd(&fd), token, interest))
     }
 
-    fn reregister(&mut self, registry: &Registry, token: Token, _: Interest) -> io::Result<()> {
-        self.watched()
+    fn reregister(&mut self, registry: &Registry, token: Token, wanted: Interest) -> io::Result<()> {
+        self.watched(wanted)
             .try_for_each(|(fd, interest)| registry.reregister(&mut SourceFd(&fd), token, interest))
     }
 
     fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
-        self.watched()
+        self.watched(Interest::READABLE)
             .try_for_each(|(fd, _)| registry.deregister(&mut SourceFd(&fd)))
     }
 }
