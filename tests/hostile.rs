@@ -717,9 +717,9 @@ fn a_thousand_connections_that_do_nothing_keep_nobody_out() {
     raise_descriptor_limit();
     on_every_transport(|place| {
         let count = place.at_most(1000);
-        let kept = 64.min(count / 4);
+        let kept = u32::try_from(count / 4).unwrap().min(64);
         let scene = Scene::new(place, limits(|limits| limits.handshakes_max = kept));
-        let [count, kept] = [count, kept].map(|count| u64::try_from(count).unwrap());
+        let (count, kept) = (u64::try_from(count).unwrap(), u64::from(kept));
         let idle = scene.idle(count);
         scene.others_go_on();
         let late = scene.serving.client();
