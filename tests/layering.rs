@@ -498,7 +498,9 @@ fn is_platform_file(path: &Path) -> bool {
     let platforms = ["unix", "windows", "linux", "apple", "bsd", "freebsd", "sys"];
     // Nothing but system calls, for the systems that have no better way.
     let calls = ["sigpipe"];
-    calls.contains(&name) || platforms.contains(&name) || path.components().any(|part| part.as_os_str() == "sys")
+    calls.contains(&name)
+        || platforms.contains(&name)
+        || path.components().any(|part| part.as_os_str() == "sys")
 }
 
 #[test]

@@ -22,6 +22,8 @@ pub struct Capabilities {
     /// later, the end included, is another edge. The end may share the edge of the last bytes;
     /// mio's event then shows it. Saves a system call for each message; `false` is always right.
     pub short_recv_is_last: bool,
+    /// How many descriptors each peer takes of a server: on Unix RLIMIT_NOFILE bounds those.
+    pub descriptors_per_peer: u32,
     /// How many peers the system's stock limits allow; `None` if only descriptors bound it.
     pub peers_stock_max: Option<u32>,
 }
@@ -38,6 +40,7 @@ impl Capabilities {
             chunk_len_max: None,
             in_flight_len_max: 0,
             short_recv_is_last: false,
+            descriptors_per_peer: 1,
             peers_stock_max: None,
         }
     }

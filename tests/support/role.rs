@@ -146,6 +146,11 @@ impl Role {
             .unwrap_or_else(|error| panic!("process {} told nothing: {error}", self.pid()))
     }
 
+    /// What one that was killed had told and nobody has heard.
+    pub fn last_words(&self) -> Vec<String> {
+        std::iter::from_fn(|| self.lines.recv_timeout(PATIENCE).ok()).collect()
+    }
+
     /// The next line, which has to begin with `what`; gives the rest.
     pub fn expect(&self, what: &str) -> String {
         let line = self.hear();

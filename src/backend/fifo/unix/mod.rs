@@ -46,6 +46,7 @@ pub(super) fn capabilities() -> Capabilities {
         peer_identity: PeerIdentity::User,
         end_of_peer: system::END_OF_PEER,
         short_recv_is_last: system::SHORT_RECV_IS_LAST,
+        descriptors_per_peer: 2,
         ..Capabilities::stream("fifo")
     }
 }

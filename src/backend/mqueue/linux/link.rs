@@ -360,7 +360,12 @@ impl Source for MqueueLink {
             .try_for_each(|(fd, interest)| registry.register(&mut SourceFd(&fd), token, interest))
     }
 
-    fn reregister(&mut self, registry: &Registry, token: Token, wanted: Interest) -> io::Result<()> {
+    fn reregister(
+        &mut self,
+        registry: &Registry,
+        token: Token,
+        wanted: Interest,
+    ) -> io::Result<()> {
         self.watched(wanted)
             .try_for_each(|(fd, interest)| registry.reregister(&mut SourceFd(&fd), token, interest))
     }

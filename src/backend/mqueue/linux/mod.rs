@@ -32,6 +32,7 @@ pub(super) fn capabilities(options: &MqueueOptions) -> Capabilities {
         peer_identity,
         end_of_peer,
         chunk_len_max: Some(options.message_len),
+        descriptors_per_peer: 3,
         peers_stock_max: Some(limit::peers_stock_max(options)),
         ..Capabilities::stream("mqueue")
     }
