@@ -67,7 +67,7 @@ impl Run {
         let counts = lines
             .iter()
             .filter_map(|line| line.strip_prefix("handled "));
-        counts.last().map_or(0, |count| count.parse().unwrap())
+        counts.next_back().map_or(0, |count| count.parse().unwrap())
     }
 }
 
