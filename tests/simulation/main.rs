@@ -31,7 +31,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use world::{Outcome, World};
 
 /// The runs of a plain `cargo test`.
-const SEEDS: u64 = 400;
+const SEEDS: u64 = 300;
 
 fn number(variable: &str) -> Option<u64> {
     let text = env::var(variable).ok()?;
