@@ -64,7 +64,7 @@ impl Run {
     fn kill(mut self) -> u64 {
         self.role.kill();
         let lines = self.role.last_words();
-        let counts = lines
+        let mut counts = lines
             .iter()
             .filter_map(|line| line.strip_prefix("handled "));
         counts.next_back().map_or(0, |count| count.parse().unwrap())
