@@ -72,8 +72,12 @@ impl Process {
             match command.spawn() {
                 Ok(child) => break child,
                 // A fresh copy of a binary is busy while a process that another test has just
-                // forked, and that has not yet turned into its own program, has it open.
-                Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy => {
+                // forked, and that has not yet turned into its own program, has it open. Wine, when
+                // many start at once, now and then has an internal error.
+                Err(error)
+                    if error.kind() == io::ErrorKind::ExecutableFileBusy
+                        || (cfg!(windows) && error.raw_os_error() == Some(1359)) =>
+                {
                     assert!(Instant::now() < deadline, "{error}");
                     thread::yield_now();
                 }
