@@ -3,6 +3,7 @@
 //! Each process has a worker, one process on the host has the agent; see docs/aggregator.md for who
 //! owns what.
 
+mod agent;
 mod attack;
 mod distribution;
 mod ledger;
@@ -11,6 +12,7 @@ mod moment;
 mod report;
 mod series;
 
+pub use agent::AgentBounds;
 pub use attack::{
     ATTACK_ENTRIES_MAX, ATTACK_TEXT_LEN_MAX, Attack, AttackBody, AttackRequest, CUT_MARK,
 };
