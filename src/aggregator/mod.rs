@@ -5,11 +5,14 @@
 
 mod attack;
 mod distribution;
+mod files;
+pub mod journal;
 mod ledger;
 mod message;
 mod moment;
 mod report;
 mod series;
+pub mod sink;
 
 pub use attack::{
     ATTACK_ENTRIES_MAX, ATTACK_TEXT_LEN_MAX, Attack, AttackBody, AttackRequest, CUT_MARK,
