@@ -6,11 +6,14 @@
 mod agent;
 mod attack;
 mod distribution;
+mod files;
+pub mod journal;
 mod ledger;
 mod message;
 mod moment;
 mod report;
 mod series;
+pub mod sink;
 
 pub use agent::AgentBounds;
 pub use attack::{
