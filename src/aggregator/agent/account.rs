@@ -311,10 +311,13 @@ impl Account {
         self.waiting.remove_through(through);
     }
 
-    pub(crate) fn withheld(&mut self, ticket: u64) {
+    pub(crate) fn dismiss(&mut self, ticket: u64, fate: Fate) {
         let Some(whose) = self.waiting.remove(ticket) else {
             return;
         };
+        if fate == Fate::Taken {
+            return;
+        }
         self.spilled.reports += 1;
         match whose.map(|worker| self.workers.get_mut(&worker)) {
             // Findings are in no ledger: no worker recorded them.
@@ -329,15 +332,13 @@ impl Account {
     }
 
     /// The report that has to go, if there are more than there may be.
-    pub(crate) fn over_bound(&self, bounds: &AgentBounds) -> Option<u64> {
+    pub(crate) fn over_bound(&self, bounds: &AgentBounds, spared: &[u64]) -> Option<u64> {
         let over = self.waiting.count() > count(bounds.reports_max)
             || self.waiting.len() > bounds.reports_len_max;
-        // The only one may be as large as it likes.
-        let over = over && self.waiting.count() > 1;
-        self.waiting
-            .first()
-            .filter(|_| over)
-            .map(|first| first.ticket)
+        // The last one may be as large as it likes.
+        let older = self.waiting.count().saturating_sub(1);
+        let mut candidates = self.waiting.since(0).take(older).map(|known| known.ticket);
+        candidates.find(|ticket| over && !spared.contains(ticket))
     }
 
     // What it says.

@@ -56,8 +56,8 @@ pub(crate) enum Record {
     },
     /// All sinks are done with the reports up to this ticket.
     Delivered { through: u64 },
-    /// No sink has taken, nor will be given, the report of this ticket.
-    Withheld { ticket: u64 },
+    /// The report of this ticket goes to no sink any more, though some may not have had it.
+    Dismissed { ticket: u64, fate: Fate },
 }
 
 /// A worker of an application.

@@ -116,9 +116,9 @@ impl State {
                 let accounts = self.accounts.values_mut();
                 accounts.for_each(|account| account.delivered(through));
             }
-            Record::Withheld { ticket } => {
+            Record::Dismissed { ticket, fate } => {
                 let accounts = self.accounts.values_mut();
-                accounts.for_each(|account| account.withheld(ticket));
+                accounts.for_each(|account| account.dismiss(ticket, fate));
             }
         }
     }
@@ -166,9 +166,10 @@ impl State {
         reports
     }
 
-    /// A report that has to go because there are more of an application than there may be.
-    pub(crate) fn over_bound(&self) -> Option<u64> {
+    /// A report that has to go because there are more of an application than there may be; none of
+    /// those that are spared.
+    pub(crate) fn over_bound(&self, spared: &[u64]) -> Option<u64> {
         let mut accounts = self.accounts.values();
-        accounts.find_map(|account| account.over_bound(&self.bounds))
+        accounts.find_map(|account| account.over_bound(&self.bounds, spared))
     }
 }

@@ -38,11 +38,6 @@ impl Waiting {
         self.reports.push_back(Ticketed { ticket, report });
     }
 
-    /// The oldest one.
-    pub(crate) fn first(&self) -> Option<&Ticketed> {
-        self.reports.front()
-    }
-
     /// Those from this ticket on, oldest first.
     pub(crate) fn since(&self, ticket: u64) -> impl Iterator<Item = &Ticketed> {
         let start = self.reports.partition_point(|known| known.ticket < ticket);
