@@ -15,7 +15,11 @@ mod report;
 mod series;
 pub mod sink;
 
-pub use agent::AgentBounds;
+pub use agent::{
+    Agent, AgentBounds, AgentBuilder, AgentError, Application, ApplicationStatus, AttackWave,
+    Detector, Ended, Farewell, Keeping, MemoryStatus, QueueStatus, RateLimit, SetConfigError,
+    Sight, SinkStatus, Status, StatusError, status,
+};
 pub use attack::{
     ATTACK_ENTRIES_MAX, ATTACK_TEXT_LEN_MAX, Attack, AttackBody, AttackRequest, CUT_MARK,
 };
