@@ -316,6 +316,8 @@ struct Readme;
 #[cfg(feature = "internals")]
 #[doc(hidden)]
 pub mod internals {
+    #[cfg(feature = "aggregator")]
+    pub use crate::aggregator::journal::fuzz::fuzz_journal;
     pub use crate::ambient::simulated;
     pub use crate::client::Flushing;
     pub use crate::decode::*;
