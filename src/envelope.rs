@@ -146,6 +146,24 @@ pub fn encode<T: Serialize + ?Sized>(
         })
 }
 
+/// Encodes a value on its own, to travel within another message. [`decode_body`] is its opposite.
+///
+/// # Errors
+/// See [`EncodeError`].
+#[cfg(feature = "aggregator")]
+pub fn encode_body<T: Serialize + ?Sized>(body: &T, len_max: u32) -> Result<Vec<u8>, EncodeError> {
+    let mut bytes = Vec::new();
+    let output = Bounded {
+        len_max: usize::try_from(len_max).unwrap_or(usize::MAX),
+        bytes: &mut bytes,
+    };
+    match body.serialize(&mut postcard::Serializer { output }) {
+        Ok(()) => Ok(bytes),
+        Err(postcard::Error::SerializeBufferFull) => Err(EncodeError::TooLong { max: len_max }),
+        Err(other) => Err(EncodeError::Refused(other)),
+    }
+}
+
 /// How [`Head::Event`] is encoded.
 const EVENT: u8 = 3;
 
