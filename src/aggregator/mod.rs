@@ -10,6 +10,7 @@ mod message;
 mod moment;
 mod report;
 mod series;
+mod worker;
 
 pub use attack::{
     ATTACK_ENTRIES_MAX, ATTACK_TEXT_LEN_MAX, Attack, AttackBody, AttackRequest, CUT_MARK,
@@ -22,3 +23,7 @@ pub use report::{
     AttackNotice, Count, Finding, Heartbeat, Level, Listing, Report, Spread, WorkerReport,
 };
 pub use series::{LABELS_MAX, OVERFLOW, Series, TEXT_LEN_MAX};
+pub use worker::{
+    AskError, CloseError, Counter, FlushError, Gauge, Histogram, Inventory, Policy, ReportError,
+    Rule, Snapshot, StartError, Worker, WorkerBuilder, WorkerCounters, WorkerLimits,
+};
