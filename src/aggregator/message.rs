@@ -8,6 +8,7 @@ use super::attack::AttackBody;
 use super::distribution::Buckets;
 use super::ledger::{DropReason, Totals};
 use super::moment::UnixMicros;
+use super::readable;
 use super::series::Series;
 use crate::protocol::Protocol;
 
@@ -26,7 +27,7 @@ impl Protocol for Reports {
 
 /// A worker: one process, or a part of one. Never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct WorkerId(pub u128);
+pub struct WorkerId(#[serde(with = "readable::hex")] pub u128);
 
 impl std::fmt::Display for WorkerId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -10,6 +10,7 @@ pub mod journal;
 mod ledger;
 mod message;
 mod moment;
+mod readable;
 mod report;
 mod series;
 pub mod sink;
