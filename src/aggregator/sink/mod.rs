@@ -1,9 +1,14 @@
 //! Where reports go.
 
+mod lines;
+mod rotating;
+
 use std::fmt;
 use std::time::Duration;
 
 use super::report::Report;
+
+pub use lines::{JsonLines, Rotation};
 
 /// Takes what the agent reports: heartbeats, attacks and findings.
 ///
