@@ -1,5 +1,7 @@
 //! Where reports go.
 
+#[cfg(feature = "http")]
+mod http;
 mod lines;
 mod rotating;
 
@@ -8,6 +10,8 @@ use std::time::Duration;
 
 use super::report::Report;
 
+#[cfg(feature = "http")]
+pub use http::HttpPost;
 pub use lines::{JsonLines, Rotation};
 
 /// Takes what the agent reports: heartbeats, attacks and findings.
