@@ -14,6 +14,7 @@ mod readable;
 mod report;
 mod series;
 pub mod sink;
+pub mod source;
 
 pub use attack::{
     ATTACK_ENTRIES_MAX, ATTACK_TEXT_LEN_MAX, Attack, AttackBody, AttackRequest, CUT_MARK,

@@ -146,7 +146,7 @@ fn quote(body: &mut Body) -> String {
 }
 
 /// An address for the log: what stands before `@` and behind `?` is nobody's business.
-fn without_secrets(url: &str) -> String {
+pub(in crate::aggregator) fn without_secrets(url: &str) -> String {
     let url = url.split(['?', '#']).next().unwrap_or_default();
     match url.split_once("://") {
         Some((scheme, rest)) => {

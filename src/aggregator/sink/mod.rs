@@ -12,6 +12,8 @@ use super::report::Report;
 
 #[cfg(feature = "http")]
 pub use http::HttpPost;
+#[cfg(feature = "http")]
+pub(super) use http::without_secrets;
 pub use lines::{JsonLines, Rotation};
 
 /// Takes what the agent reports: heartbeats, attacks and findings.
