@@ -3,6 +3,7 @@
 //! Each process has a worker, one process on the host has the agent; see docs/aggregator.md for who
 //! owns what.
 
+mod agent;
 mod attack;
 mod distribution;
 mod files;
@@ -16,6 +17,11 @@ mod series;
 pub mod sink;
 pub mod source;
 
+pub use agent::{
+    Agent, AgentBounds, AgentBuilder, AgentError, Application, ApplicationStatus, AttackWave,
+    Detector, Ended, Farewell, Keeping, MemoryStatus, QueueStatus, RateLimit, SetConfigError,
+    Sight, SinkStatus, Status, StatusError, status,
+};
 pub use attack::{
     ATTACK_ENTRIES_MAX, ATTACK_TEXT_LEN_MAX, Attack, AttackBody, AttackRequest, CUT_MARK,
 };

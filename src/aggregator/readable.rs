@@ -1,35 +1,7 @@
-//! Forms of values for people and for other languages: JSON has no numbers of 128 bits, and wants its
-//! maps as objects. On the wire and in the journal, which are not meant to be read, values stay as
+//! Forms of values for people and for other languages: JSON wants its maps as objects. On the wire and in the journal, which are not meant to be read, values stay as
 //! they are. To be used with `#[serde(with = …)]`.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-/// A number of 128 bits as 32 hexadecimal digits.
-pub(super) mod hex {
-    use super::*;
-
-    pub(in crate::aggregator) fn serialize<S: Serializer>(
-        number: &u128,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        if serializer.is_human_readable() {
-            serializer.collect_str(&format_args!("{number:032x}"))
-        } else {
-            number.serialize(serializer)
-        }
-    }
-
-    pub(in crate::aggregator) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<u128, D::Error> {
-        if deserializer.is_human_readable() {
-            let text = String::deserialize(deserializer)?;
-            u128::from_str_radix(&text, 16).map_err(serde::de::Error::custom)
-        } else {
-            u128::deserialize(deserializer)
-        }
-    }
-}
 
 /// Pairs of a name and a value, by rising name, as an object.
 pub(super) mod labels {
