@@ -74,7 +74,7 @@ impl fmt::Display for Series {
 }
 
 /// The beginning of a text, at most [`TEXT_LEN_MAX`] bytes.
-fn cut(text: &str) -> &str {
+pub(crate) fn cut(text: &str) -> &str {
     &text[..text.floor_char_boundary_at(TEXT_LEN_MAX)]
 }
 
