@@ -45,6 +45,38 @@ fn an_end_that_was_begun_comes_without_anybody_waiting() {
     });
 }
 
+#[test]
+fn every_connection_is_told_to_who_asked_for_states() {
+    on_every_transport(|place| {
+        let serving = place.serve(Limits::default());
+        let (sender, states) = std::sync::mpsc::channel();
+        let tell = move |state: ClientState| {
+            let panics = matches!(state, ClientState::Waiting { .. });
+            sender.send(state).unwrap();
+            assert!(!panics, "as the test wants");
+        };
+        let client = serving.builder().on_state(tell).start().unwrap();
+        let next = || states.recv_timeout(PATIENCE).unwrap();
+        assert!(matches!(next(), ClientState::Connected { .. }));
+        // From the thread that waits for an answer as well as from the client's own.
+        assert_eq!(echo(&client, "hello"), "hello");
+        let Serving {
+            server,
+            recorder,
+            transport,
+        } = serving;
+        drop(server);
+        while !matches!(next(), ClientState::Waiting { .. }) {}
+        let serving = serve_again(&transport, &Limits::default(), &recorder);
+        while !matches!(next(), ClientState::Connected { .. }) {}
+        assert_eq!(echo(&client, "hello again"), "hello again");
+        assert!(client.counters().callback_panics > 0);
+        client.close(PATIENCE).unwrap();
+        while !matches!(next(), ClientState::Closed) {}
+        drop(serving);
+    });
+}
+
 /// A later version of the chat.
 struct Chat2;
 

@@ -11,9 +11,12 @@ pub mod journal;
 mod ledger;
 mod message;
 mod moment;
+mod readable;
 mod report;
 mod series;
 pub mod sink;
+pub mod source;
+mod worker;
 
 pub use agent::{
     Agent, AgentBounds, AgentBuilder, AgentError, Application, ApplicationStatus, AttackWave,
@@ -31,3 +34,7 @@ pub use report::{
     AttackNotice, Count, Finding, Heartbeat, Level, Listing, Report, Spread, WorkerReport,
 };
 pub use series::{LABELS_MAX, OVERFLOW, Series, TEXT_LEN_MAX};
+pub use worker::{
+    AskError, CloseError, Counter, FlushError, Gauge, Histogram, Inventory, Policy, ReportError,
+    Rule, Snapshot, StartError, Worker, WorkerBuilder, WorkerCounters, WorkerLimits,
+};

@@ -12,8 +12,9 @@ use crate::client::bell::Bell;
 use crate::client::driver::Driver;
 use crate::client::embedded::EmbeddedClient;
 use crate::client::error::ConnectError;
-use crate::client::running::{OnPush, Recipe, Running};
+use crate::client::running::{OnPush, OnState, Recipe, Running};
 use crate::client::shared::Shared;
+use crate::client::state::ClientState;
 use crate::limits::Limits;
 use crate::protocol::{NAME_LEN_MAX, Protocol};
 #[cfg(feature = "settings")]
@@ -26,6 +27,7 @@ pub struct ClientBuilder<P: Protocol> {
     transports: Vec<Transport>,
     limits: Limits,
     on_push: Option<OnPush<P>>,
+    on_state: Option<OnState>,
 }
 
 impl<P: Protocol> ClientBuilder<P> {
@@ -34,6 +36,7 @@ impl<P: Protocol> ClientBuilder<P> {
             transports: Vec::new(),
             limits: Limits::default(),
             on_push: None,
+            on_state: None,
         }
     }
 
@@ -65,6 +68,57 @@ impl<P: Protocol> ClientBuilder<P> {
     /// A panic in it is counted and concerns nothing else.
     pub fn on_push(mut self, callback: impl Fn(P::Push) + Send + Sync + 'static) -> Self {
         self.on_push = Some(Arc::new(callback));
+        self
+    }
+
+    /// Calls `callback` with every new state, in order: each [`ClientState::Connected`] is another
+    /// connection, on which the server knows nothing yet of what was said on the one before.
+    ///
+    /// It is called by whichever thread drives the client at that moment, which may be one of the
+    /// application's own that waits for an answer. So it must be quick, and never wait for this
+    /// client; [`Client::send`] and [`Client::start`] are allowed. A panic in it is counted and
+    /// concerns nothing else.
+    ///
+    /// ```
+    /// # use serde::{Deserialize, Serialize};
+    /// # use wayside::{Handler, Never, Peer, Protocol, Responder};
+    /// # struct Notes;
+    /// # impl Protocol for Notes {
+    /// #     const NAME: &'static str = "notes";
+    /// #     const VERSION: u32 = 1;
+    /// #     type Event = String;
+    /// #     type Request = String;
+    /// #     type Reply = String;
+    /// #     type Push = Never;
+    /// # }
+    /// # struct Book;
+    /// # impl Handler<Notes> for Book {
+    /// #     fn event(&mut self, _: &Peer<Notes>, _: String) {}
+    /// #     fn request(&mut self, _: &Peer<Notes>, _: String, _: Responder<Notes>) {}
+    /// # }
+    /// # #[cfg(feature = "tcp")] {
+    /// use std::sync::mpsc;
+    /// use std::time::Duration;
+    /// use wayside::{Client, ClientState, Server, Transport, backend::Tcp};
+    ///
+    /// # let folder = tempfile::tempdir()?;
+    /// # let place = Transport::new(Tcp::new(folder.path().join("key")), "127.0.0.1:0");
+    /// # let server = Server::<Notes>::builder().listen(place.clone()).bind(Book)?.spawn()?;
+    /// # let place = place.at(server.endpoints()[0].address());
+    /// let (sender, states) = mpsc::channel();
+    /// let client = Client::<Notes>::builder()
+    ///     .transport(place)
+    ///     // Who has stopped listening needs no word.
+    ///     .on_state(move |state| drop(sender.send(state)))
+    ///     .start()?;
+    /// let first = states.recv_timeout(Duration::from_secs(5))?;
+    /// assert!(matches!(first, ClientState::Connected { .. }));
+    /// # drop(client);
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn on_state(mut self, callback: impl Fn(ClientState) + Send + Sync + 'static) -> Self {
+        self.on_state = Some(Arc::new(callback));
         self
     }
 
@@ -115,6 +169,7 @@ impl<P: Protocol> ClientBuilder<P> {
             registry,
             token,
             transports,
+            recipe.on_state.clone(),
             ambient::now(),
         );
         let running = Running::new(shared, None, recipe);
@@ -137,6 +192,7 @@ impl<P: Protocol> ClientBuilder<P> {
             transports: self.transports,
             limits: self.limits,
             on_push: self.on_push,
+            on_state: self.on_state,
         }))
     }
 }

@@ -4,6 +4,7 @@
 //! loop. It never blocks.
 
 use std::io::ErrorKind;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
@@ -15,7 +16,9 @@ use crate::ambient;
 use crate::client::backoff::Backoff;
 use crate::client::calls::{Answer, CallId};
 use crate::client::error::{CallError, CloseError, ConnectFailures, NotConnected};
+use crate::client::running::OnState;
 use crate::client::shared::{Outgoing, Shared, Status};
+use crate::client::state::ClientState;
 use crate::close::CloseReason;
 use crate::envelope::{self, Head};
 use crate::event_loop::is_end;
@@ -57,6 +60,9 @@ pub(crate) struct Driver<P: Protocol> {
     generation: u32,
     /// Whose calls have ended, to be woken once the lock is let go.
     wakers: Vec<Waker>,
+    on_state: Option<OnState>,
+    /// What `on_state` is still to be called with, once the lock is let go.
+    states: Vec<ClientState>,
 }
 
 impl<P: Protocol> Drop for Driver<P> {
@@ -75,6 +81,7 @@ impl<P: Protocol> Driver<P> {
         registry: Registry,
         token: Token,
         transports: Vec<Transport>,
+        on_state: Option<OnState>,
         now: Instant,
     ) -> Self {
         let epoch = ambient::fresh_number();
@@ -101,6 +108,8 @@ impl<P: Protocol> Driver<P> {
             closed: false,
             generation: fork::generation(),
             wakers: Vec::new(),
+            on_state,
+            states: Vec::new(),
         }
     }
 
@@ -144,6 +153,21 @@ impl<P: Protocol> Driver<P> {
         }
         self.expire(now);
         self.close_if_done(now);
+        self.tell_states();
+    }
+
+    /// Calls the application with what has become of the connection. Not to be called under the
+    /// lock.
+    fn tell_states(&mut self) {
+        for state in self.states.drain(..) {
+            let Some(on_state) = &self.on_state else {
+                continue;
+            };
+            let call = AssertUnwindSafe(|| on_state(state));
+            if catch_unwind(call).is_err() {
+                self.shared.counters.callback_panics.one();
+            }
+        }
     }
 
     /// When the next turn is due, if no event comes before.
@@ -240,7 +264,7 @@ impl<P: Protocol> Driver<P> {
         }
         let endpoint = self.transports[self.current].to_string().into();
         self.shared
-            .set_status(&mut outgoing, Status::Open { endpoint });
+            .set_status(&mut outgoing, Status::Open { endpoint }, &mut self.states);
     }
 
     // ---- one connection ----
@@ -353,13 +377,15 @@ impl<P: Protocol> Driver<P> {
                 Incoming::Draining => {
                     let mut outgoing = self.shared.outgoing();
                     session.say_goodbye(&mut outgoing.wire.outbox, now);
-                    self.shared.set_status(&mut outgoing, Status::Draining);
+                    self.shared
+                        .set_status(&mut outgoing, Status::Draining, &mut self.states);
                 }
                 Incoming::Goodbye => {
                     let mut outgoing = self.shared.outgoing();
                     session.say_goodbye(&mut outgoing.wire.outbox, now);
                     if !matches!(outgoing.status, Status::Draining) {
-                        self.shared.set_status(&mut outgoing, Status::Draining);
+                        self.shared
+                            .set_status(&mut outgoing, Status::Draining, &mut self.states);
                     }
                 }
                 Incoming::Nothing
@@ -453,7 +479,7 @@ impl<P: Protocol> Driver<P> {
         self.current = 0;
         self.retry_at = Some(now + self.backoff.pause());
         let failures = std::mem::take(&mut self.failures);
-        shared.set_status(&mut outgoing, Status::Waiting(failures));
+        shared.set_status(&mut outgoing, Status::Waiting(failures), &mut self.states);
     }
 
     /// Decides about each message of the session that has ended: still to be sent, handled, or in
@@ -546,7 +572,7 @@ impl<P: Protocol> Driver<P> {
         } else {
             Err(CloseError { unsent, in_doubt })
         };
-        shared.set_status(&mut outgoing, Status::Closed(result));
+        shared.set_status(&mut outgoing, Status::Closed(result), &mut self.states);
         drop(outgoing);
         self.wake();
         shared.pushes.close();

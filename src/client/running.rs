@@ -17,6 +17,7 @@ use crate::client::duty::Duty;
 use crate::client::error::ConnectError;
 use crate::client::pushes::PushQueue;
 use crate::client::shared::{Shared, Status};
+use crate::client::state::ClientState;
 use crate::event_loop::{EventLoop, FIRST_TOKEN};
 use crate::fork;
 use crate::limits::Limits;
@@ -29,11 +30,15 @@ const DROP_TIMEOUT: Duration = Duration::from_secs(1);
 /// What is done with each push.
 pub(crate) type OnPush<P> = Arc<dyn Fn(<P as Protocol>::Push) + Send + Sync>;
 
+/// What is done whenever things stand otherwise.
+pub(crate) type OnState = Arc<dyn Fn(ClientState) + Send + Sync>;
+
 /// What a client is made of.
 pub(crate) struct Recipe<P: Protocol> {
     pub(crate) transports: Vec<Transport>,
     pub(crate) limits: Limits,
     pub(crate) on_push: Option<OnPush<P>>,
+    pub(crate) on_state: Option<OnState>,
 }
 
 pub(crate) struct Running<P: Protocol> {
@@ -58,6 +63,7 @@ impl<P: Protocol> Running<P> {
             registry.map_err(ConnectError::Poll)?,
             Token(FIRST_TOKEN),
             recipe.transports.clone(),
+            recipe.on_state.clone(),
             ambient::now(),
         );
         let duty = Arc::new(Duty::new(event_loop, driver));

@@ -12,6 +12,7 @@ use crate::client::error::{
     CallError, CloseError, ConnectError, ConnectFailures, NotConnected, SendError,
 };
 use crate::client::pushes::PushQueue;
+use crate::client::state::ClientState;
 use crate::counters::LiveClientCounters;
 use crate::envelope::{EncodeError, Head};
 use crate::limits::Limits;
@@ -104,8 +105,15 @@ impl<P: Protocol> Shared<P> {
         lock(&self.outgoing)
     }
 
-    /// Changes the status and tells those who wait for that.
-    pub(crate) fn set_status(&self, outgoing: &mut Outgoing<P::Reply>, status: Status) {
+    /// Changes the status and tells those who wait for that. It is noted in `states` too, for those
+    /// who can't be told under the lock.
+    pub(crate) fn set_status(
+        &self,
+        outgoing: &mut Outgoing<P::Reply>,
+        status: Status,
+        states: &mut Vec<ClientState>,
+    ) {
+        states.push((&status).into());
         outgoing.status = status;
         self.changed.notify_all();
     }

@@ -12,9 +12,13 @@ cfg_if::cfg_if! {
         mod unix;
         pub use unix::Guarded;
         pub(crate) use unix::generation;
+        #[cfg(feature = "aggregator")]
+        pub(crate) use unix::generation_once_armed;
     } else {
         mod none;
         pub use none::Guarded;
         pub(crate) use none::generation;
+        #[cfg(feature = "aggregator")]
+        pub(crate) use none::generation_once_armed;
     }
 }

@@ -8,6 +8,13 @@ pub(crate) fn generation() -> u32 {
     0
 }
 
+/// As [`generation`].
+#[cfg(feature = "aggregator")]
+#[inline]
+pub(crate) fn generation_once_armed() -> u32 {
+    0
+}
+
 /// Just the value. See the Unix file.
 #[derive(Debug)]
 pub struct Guarded<T>(T);

@@ -1,0 +1,246 @@
+//! What there is, and when it was first and last seen.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use super::core::Process;
+use super::handle::{Cell, Handle};
+use crate::aggregator::message::Sighting;
+use crate::aggregator::moment::UnixMicros;
+use crate::aggregator::series::{OVERFLOW, cut};
+use crate::counters::Count;
+use crate::sync::lock;
+
+/// What there is, and how often it was seen: routes, hosts, users, packages. Cheap to clone; all of
+/// one name keep one inventory.
+///
+/// A key that was seen before takes no memory and, for some nanoseconds, a lock that is one of
+/// eight; which one follows from the key. Beyond [`WorkerLimits::keys_max`] new keys are seen as the
+/// key `overflow`. One that was not seen for a minute's flushes makes room.
+///
+/// ```
+/// # let worker = wayside::aggregator::Worker::builder("shop").start()?;
+/// let routes = worker.inventory("routes");
+/// routes.seen("GET /users/:id");
+/// routes.seen("GET /users/:id");
+/// assert_eq!(worker.ledger().recorded.hits, 2);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// [`WorkerLimits::keys_max`]: super::WorkerLimits::keys_max
+#[derive(Clone)]
+pub struct Inventory(pub(crate) Handle<InventoryCell>);
+
+impl Inventory {
+    /// This was seen just now.
+    pub fn seen(&self, key: &str) {
+        self.seen_times(key, 1);
+    }
+
+    /// This was seen just now, so many times.
+    pub fn seen_times(&self, key: &str, hits: u64) {
+        if let Some(cell) = self.0.cell() {
+            cell.seen(key, hits, UnixMicros::now());
+        }
+    }
+
+    /// What it is called.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.0.key()
+    }
+}
+
+impl fmt::Debug for Inventory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Inventory({})", self.name())
+    }
+}
+
+/// So many parts, each with a lock of its own. A power of two.
+const PARTS: usize = 8;
+/// A key that had no hits for so many takings is forgotten.
+const IDLE_MAX: u8 = 60;
+
+/// The keys that were seen.
+#[derive(Debug)]
+pub(crate) struct InventoryCell {
+    parts: [Mutex<HashMap<Box<str>, Seen>>; PARTS],
+    hasher: RandomState,
+    /// In all parts. May exceed its bound by one for each part.
+    keys: AtomicUsize,
+    keys_max: usize,
+    /// What went to [`OVERFLOW`].
+    overflow: Mutex<Option<Seen>>,
+    pub(crate) overflowed: Count,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Seen {
+    /// 0 since it was last taken.
+    hits: u64,
+    first: UnixMicros,
+    last: UnixMicros,
+    idle: u8,
+}
+
+impl Seen {
+    fn new(hits: u64, at: UnixMicros) -> Self {
+        Self {
+            hits,
+            first: at,
+            last: at,
+            idle: 0,
+        }
+    }
+
+    fn again(&mut self, hits: u64, at: UnixMicros) {
+        if self.hits == 0 {
+            self.first = at;
+        }
+        self.last = at;
+        self.hits = self.hits.saturating_add(hits);
+    }
+
+    fn take(&mut self, inventory: &str, key: &str) -> Option<Sighting> {
+        if self.hits == 0 {
+            self.idle = self.idle.saturating_add(1);
+            return None;
+        }
+        self.idle = 0;
+        Some(Sighting {
+            inventory: inventory.to_owned(),
+            key: key.to_owned(),
+            hits: std::mem::take(&mut self.hits),
+            first: self.first,
+            last: self.last,
+        })
+    }
+}
+
+impl InventoryCell {
+    pub(crate) fn new(keys_max: usize) -> Self {
+        Self {
+            parts: Default::default(),
+            hasher: RandomState::new(),
+            keys: AtomicUsize::new(0),
+            keys_max,
+            overflow: Mutex::new(None),
+            overflowed: Count::default(),
+        }
+    }
+
+    pub(crate) fn seen(&self, key: &str, hits: u64, at: UnixMicros) {
+        let key = cut(key);
+        if hits == 0 {
+            return;
+        }
+        let parts = u64::try_from(PARTS).expect("there are few");
+        let part = usize::try_from(self.hasher.hash_one(key) % parts).expect("a remainder");
+        let mut part = lock(&self.parts[part]);
+        if let Some(seen) = part.get_mut(key) {
+            seen.again(hits, at);
+        } else if self.keys.load(Ordering::Relaxed) < self.keys_max {
+            self.keys.fetch_add(1, Ordering::Relaxed);
+            part.insert(key.into(), Seen::new(hits, at));
+        } else {
+            drop(part);
+            self.overflowed.add(hits);
+            let mut overflow = lock(&self.overflow);
+            overflow
+                .get_or_insert_with(|| Seen::new(0, at))
+                .again(hits, at);
+        }
+    }
+
+    /// Takes what was seen.
+    pub(crate) fn take(&self, inventory: &str, into: &mut Vec<Sighting>) {
+        for part in &self.parts {
+            let mut part = lock(part);
+            let before = part.len();
+            part.retain(|key, seen| {
+                into.extend(seen.take(inventory, key));
+                seen.idle < IDLE_MAX
+            });
+            self.keys.fetch_sub(before - part.len(), Ordering::Relaxed);
+        }
+        if let Some(seen) = &mut *lock(&self.overflow) {
+            into.extend(seen.take(inventory, OVERFLOW));
+        }
+    }
+
+    /// The hits to be taken.
+    pub(crate) fn waiting(&self) -> u64 {
+        let parts = self.parts.iter().map(|part| {
+            let part = lock(part);
+            let hits = part.values().map(|seen| seen.hits);
+            hits.fold(0, u64::saturating_add)
+        });
+        let overflow = lock(&self.overflow).map_or(0, |seen| seen.hits);
+        parts.fold(overflow, u64::saturating_add)
+    }
+}
+
+impl Cell for InventoryCell {
+    type Key = String;
+
+    fn find(process: &Process, name: &String) -> Option<Arc<Self>> {
+        Some(process.registry().inventory(name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn taken(cell: &InventoryCell) -> Vec<(String, u64)> {
+        let mut sightings = Vec::new();
+        cell.take("routes", &mut sightings);
+        let pairs = sightings.into_iter();
+        let mut pairs: Vec<_> = pairs.map(|seen| (seen.key, seen.hits)).collect();
+        pairs.sort();
+        pairs
+    }
+
+    #[test]
+    fn first_last_and_hits_are_since_the_last_taking() {
+        let cell = InventoryCell::new(10);
+        for at in [5, 6, 9] {
+            cell.seen("a", 1, UnixMicros(at));
+        }
+        let mut sightings = Vec::new();
+        cell.take("routes", &mut sightings);
+        assert_eq!(sightings.len(), 1);
+        let seen = &sightings[0];
+        assert_eq!((seen.first.0, seen.last.0, seen.hits), (5, 9, 3));
+        assert!(taken(&cell).is_empty());
+        cell.seen("a", 2, UnixMicros(20));
+        let mut sightings = Vec::new();
+        cell.take("routes", &mut sightings);
+        assert_eq!((sightings[0].first.0, sightings[0].hits), (20, 2));
+    }
+
+    #[test]
+    fn keys_beyond_the_bound_are_seen_as_overflow_and_idle_ones_make_room() {
+        let cell = InventoryCell::new(2);
+        for (key, hits) in [("a", 1), ("b", 2), ("c", 3), ("d", 4), ("a", 5)] {
+            cell.seen(key, hits, UnixMicros(1));
+        }
+        assert_eq!(cell.waiting(), 15);
+        assert_eq!(cell.overflowed.read(), 7);
+        let expected = [("a", 6), ("b", 2), (OVERFLOW, 7)];
+        assert_eq!(
+            taken(&cell),
+            expected.map(|(key, hits)| (key.to_owned(), hits))
+        );
+        for _ in 0..IDLE_MAX {
+            cell.seen("a", 1, UnixMicros(2));
+            assert_eq!(taken(&cell), [("a".to_owned(), 1)]);
+        }
+        cell.seen("c", 1, UnixMicros(3));
+        assert_eq!(taken(&cell), [("c".to_owned(), 1)]);
+    }
+}

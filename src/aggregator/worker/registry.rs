@@ -1,0 +1,275 @@
+//! Which cells there are, each once, and no more than their bounds.
+//!
+//! A name beyond the bound on its own series, or beyond the bound on all, counts in
+//! [`Series::overflow`] of that name. A name of which there is nothing yet when all are taken counts in
+//! one that all such names share: so there are never more than twice `series_max` and one.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use histogram::Histogram as Plain;
+
+use super::counter::CounterCell;
+use super::gauge::GaugeCell;
+use super::histogram::HistogramCell;
+use super::inventory::InventoryCell;
+use super::limits::WorkerLimits;
+use crate::aggregator::distribution;
+use crate::aggregator::ledger::Totals;
+use crate::aggregator::message::Sighting;
+use crate::aggregator::series::{OVERFLOW, Series, cut};
+
+/// What names share that came when all series were taken.
+const OTHER_NAMES: &str = "wayside.other";
+/// The inventories of a worker. Further ones are one, by the name of [`OVERFLOW`].
+pub(crate) const INVENTORIES_MAX: usize = 64;
+
+/// All cells of one process.
+pub(crate) struct Registry {
+    pub(crate) counters: Table<CounterCell>,
+    pub(crate) gauges: Table<GaugeCell>,
+    pub(crate) histograms: Table<HistogramCell>,
+    inventories: BTreeMap<String, Arc<InventoryCell>>,
+    keys_max: usize,
+    by_way_of: Plain,
+}
+
+/// Cells of one kind.
+pub(crate) struct Table<T> {
+    cells: HashMap<Series, Arc<T>>,
+    /// How many series there are of a name, without its overflow.
+    names: HashMap<String, usize>,
+    /// The sum of those.
+    total: usize,
+    max: usize,
+    per_name_max: usize,
+    /// The times that a series was not given because of a bound.
+    overflowed: u64,
+}
+
+/// What was taken out of all cells.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Taken {
+    pub(crate) counters: Vec<(Series, u64)>,
+    pub(crate) gauges: Vec<(Series, f64)>,
+    pub(crate) histograms: Vec<(Series, distribution::Buckets)>,
+    pub(crate) inventories: Vec<Sighting>,
+}
+
+impl<T: Default> Table<T> {
+    fn new(max: u32, per_name_max: u32) -> Self {
+        let count = |max| usize::try_from(max).unwrap_or(usize::MAX);
+        Self {
+            cells: HashMap::new(),
+            names: HashMap::new(),
+            total: 0,
+            max: count(max),
+            per_name_max: count(per_name_max),
+            overflowed: 0,
+        }
+    }
+
+    /// The cell of a series: the same each time.
+    pub(crate) fn cell(&mut self, series: &Series) -> Arc<T> {
+        if let Some(cell) = self.cells.get(series) {
+            return Arc::clone(cell);
+        }
+        let of_name = self.names.get(&series.name).copied();
+        if self.total < self.max && of_name.unwrap_or(0) < self.per_name_max {
+            self.total += 1;
+            *self.names.entry(series.name.clone()).or_default() += 1;
+            return Arc::clone(self.cells.entry(series.clone()).or_default());
+        }
+        self.overflowed += 1;
+        let name = of_name.map_or(OTHER_NAMES, |_| &series.name);
+        Arc::clone(self.cells.entry(Series::overflow(name)).or_default())
+    }
+
+    /// Makes sure that there is a cell for a series, and says under which one it counts.
+    pub(crate) fn claim(&mut self, series: &Series) -> Series {
+        drop(self.cell(series));
+        self.effective(series)
+    }
+
+    fn effective(&self, series: &Series) -> Series {
+        if self.cells.contains_key(series) {
+            series.clone()
+        } else if self.names.contains_key(&series.name) {
+            Series::overflow(&series.name)
+        } else {
+            Series::overflow(OTHER_NAMES)
+        }
+    }
+}
+
+impl Registry {
+    pub(crate) fn new(limits: &WorkerLimits) -> Self {
+        let (series, per_name) = (limits.series_max, limits.series_per_name_max);
+        Self {
+            counters: Table::new(series, per_name),
+            gauges: Table::new(series, per_name),
+            histograms: Table::new(limits.histograms_max, per_name),
+            inventories: BTreeMap::new(),
+            keys_max: usize::try_from(limits.keys_max).unwrap_or(usize::MAX),
+            by_way_of: Plain::with_config(&distribution::config()),
+        }
+    }
+
+    /// The inventory of a name: the same each time.
+    pub(crate) fn inventory(&mut self, name: &str) -> Arc<InventoryCell> {
+        let name = self.effective_inventory(name).to_owned();
+        let keys_max = self.keys_max;
+        let new = || Arc::new(InventoryCell::new(keys_max));
+        Arc::clone(self.inventories.entry(name).or_insert_with(new))
+    }
+
+    /// Makes sure that there is an inventory for a name, and says under which one it is kept.
+    pub(crate) fn claim_inventory(&mut self, name: &str) -> String {
+        let name = self.effective_inventory(name).to_owned();
+        drop(self.inventory(&name));
+        name
+    }
+
+    fn effective_inventory<'a>(&self, name: &'a str) -> &'a str {
+        let name = cut(name);
+        let known = self.inventories.contains_key(name);
+        if known || self.inventories.len() < INVENTORIES_MAX {
+            name
+        } else {
+            OVERFLOW
+        }
+    }
+
+    /// Takes what has come together in all cells.
+    pub(crate) fn take(&mut self) -> Taken {
+        let by_way_of = &mut self.by_way_of;
+        let counters = self.counters.cells.iter().filter_map(|(series, cell)| {
+            let count = cell.take();
+            (count > 0).then(|| (series.clone(), count))
+        });
+        let gauges = self.gauges.cells.iter();
+        let gauges = gauges.filter_map(|(series, cell)| Some((series.clone(), cell.take()?)));
+        let histograms = self.histograms.cells.iter().filter_map(|(series, cell)| {
+            let buckets = cell.take(by_way_of)?;
+            Some((series.clone(), buckets))
+        });
+        let mut taken = Taken {
+            counters: counters.collect(),
+            gauges: gauges.collect(),
+            histograms: histograms.collect(),
+            inventories: Vec::new(),
+        };
+        for (name, cell) in &self.inventories {
+            cell.take(name, &mut taken.inventories);
+        }
+        taken
+    }
+
+    /// What there is to be taken.
+    pub(crate) fn waiting(&mut self) -> Totals {
+        let by_way_of = &mut self.by_way_of;
+        let sum = |values: &mut dyn Iterator<Item = u64>| values.fold(0, u64::saturating_add);
+        Totals {
+            counted: sum(&mut self.counters.cells.values().map(|cell| cell.waiting())),
+            observed: sum(&mut self
+                .histograms
+                .cells
+                .values()
+                .map(|cell| cell.waiting(by_way_of))),
+            hits: sum(&mut self.inventories.values().map(|cell| cell.waiting())),
+            attacks: 0,
+        }
+    }
+
+    /// Lets all gauges be taken once more.
+    pub(crate) fn untake_gauges(&self) {
+        for cell in self.gauges.cells.values() {
+            cell.untake();
+        }
+    }
+
+    /// How often a series was not given because of a bound, and how many hits of keys were not.
+    pub(crate) fn overflowed(&self) -> (u64, u64) {
+        let series = [
+            self.counters.overflowed,
+            self.gauges.overflowed,
+            self.histograms.overflowed,
+        ];
+        let keys = self.inventories.values();
+        (
+            series.iter().sum(),
+            keys.map(|cell| cell.overflowed.read()).sum(),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn registry(series_max: u32, series_per_name_max: u32) -> Registry {
+        Registry::new(&WorkerLimits {
+            series_max,
+            series_per_name_max,
+            ..WorkerLimits::default()
+        })
+    }
+
+    fn counter(registry: &mut Registry, name: &str, label: u32) -> Arc<CounterCell> {
+        let label = label.to_string();
+        let series = Series::new(name, &[("user", &label)]);
+        registry.counters.cell(&series)
+    }
+
+    #[test]
+    fn the_same_series_is_the_same_cell() {
+        let mut registry = registry(10, 10);
+        let one = registry
+            .counters
+            .cell(&Series::new("a", &[("x", "1"), ("y", "2")]));
+        let other = registry
+            .counters
+            .cell(&Series::new("a", &[("y", "2"), ("x", "1")]));
+        assert!(Arc::ptr_eq(&one, &other));
+    }
+
+    #[test]
+    fn a_million_label_values_take_no_more_than_the_bound() {
+        let mut registry = registry(1000, 100);
+        for user in 0..1_000_000 {
+            counter(&mut registry, "requests", user).add(1);
+        }
+        assert_eq!(registry.counters.cells.len(), 101);
+        assert_eq!(registry.overflowed(), (999_900, 0));
+        let taken = registry.take();
+        assert_eq!(taken.counters.len(), 101);
+        let overflow = Series::overflow("requests");
+        let of_overflow = taken
+            .counters
+            .iter()
+            .find(|(series, _)| *series == overflow);
+        assert_eq!(of_overflow.map(|(_, count)| *count), Some(999_900));
+    }
+
+    #[test]
+    fn a_million_names_take_no_more_than_the_bound() {
+        let mut registry = registry(100, 10);
+        for name in 0..1_000_000 {
+            counter(&mut registry, &format!("name{name}"), 0).add(1);
+        }
+        assert_eq!(registry.counters.cells.len(), 101);
+        assert_eq!(registry.waiting().counted, 1_000_000);
+        counter(&mut registry, "name1", 7).add(1);
+        let of_name = registry
+            .counters
+            .effective(&Series::new("name1", &[("user", "7")]));
+        assert_eq!(of_name, Series::overflow("name1"));
+        assert_eq!(registry.counters.cells.len(), 102);
+        assert!((0..1000).all(|name| {
+            registry
+                .inventory(&format!("inventory{name}"))
+                .seen("a", 1, Default::default());
+            registry.inventories.len() <= INVENTORIES_MAX + 1
+        }));
+    }
+}
