@@ -157,10 +157,32 @@ impl Courier {
     /// ended.
     fn turn(&mut self, now: Instant) -> Option<Instant> {
         self.open_mail(now);
-        self.take_replies(now);
+        loop {
+            // Also leaves the waker with the calls that were begun in the last round.
+            let replies = self.take_replies(now);
+            if !self.prepare(now) {
+                return None;
+            }
+            if !self.say_all(now) && !replies {
+                break;
+            }
+        }
+        self.process.tell();
+        let state = self.process.state();
+        let flush = state.outgoing.wants_more().then_some(self.next_flush);
+        let deadline = [flush, state.outgoing.deadline()]
+            .into_iter()
+            .flatten()
+            .min();
+        // Whatever else there is to do will wake this thread.
+        Some(deadline.unwrap_or(now + Duration::from_secs(60)))
+    }
+
+    /// Lets time pass, and empties the cells if that is due. False if the worker has ended.
+    fn prepare(&mut self, now: Instant) -> bool {
         let mut state = self.process.state();
         if state.ended {
-            return None;
+            return false;
         }
         let outgoing = &mut state.outgoing;
         outgoing.handle_timeout(now);
@@ -174,21 +196,7 @@ impl Courier {
                 state.outgoing.leave();
             }
         }
-        drop(state);
-        self.say_all(now);
-        // Also leaves the waker with the calls that were just begun.
-        while self.take_replies(now) {
-            self.say_all(now);
-        }
-        self.process.tell();
-        let state = self.process.state();
-        let flush = state.outgoing.wants_more().then_some(self.next_flush);
-        let deadline = [flush, state.outgoing.deadline()]
-            .into_iter()
-            .flatten()
-            .min();
-        // Whatever else there is to do will wake this thread.
-        Some(deadline.unwrap_or(now + Duration::from_secs(60)))
+        true
     }
 
     fn open_mail(&mut self, now: Instant) {
@@ -272,14 +280,18 @@ impl Courier {
         }
     }
 
-    fn say_all(&mut self, now: Instant) {
+    /// True if there was anything.
+    fn say_all(&mut self, now: Instant) -> bool {
+        let mut any = false;
         loop {
             let say = self.process.state().outgoing.poll_say(now);
             let Some(say) = say else {
-                return;
+                return any;
             };
+            any = true;
             if let Err(why) = self.say(&say) {
-                self.process.state().outgoing.handle_unsaid(&say, why, now);
+                let mut state = self.process.state();
+                state.outgoing.handle_unsaid(&say, why, now);
             }
         }
     }
