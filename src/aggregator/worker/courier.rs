@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use super::core::{Process, Recipe};
 use super::error::StartError;
 use super::outgoing::{Say, Unsaid};
+use crate::aggregator::lifecycle::Keeper;
 use crate::aggregator::message::{
     AgentPush, AgentReply, ConfigDocument, Reports, WorkerEvent, WorkerRequest,
 };
@@ -30,6 +31,8 @@ const GOODBYE_TIMEOUT: Duration = Duration::from_millis(500);
 pub(crate) struct Mailbox {
     mail: Mutex<Mail>,
     bell: Arc<Bell>,
+    /// Sees to it that there is an agent, if it is to.
+    keeper: OnceLock<Keeper>,
 }
 
 #[derive(Default)]
@@ -73,6 +76,15 @@ impl Mailbox {
     fn put_state(&self, state: &ClientState) {
         let connected = matches!(state, ClientState::Connected { .. });
         self.put(|mail| mail.connected = Some(connected));
+        if let Some(keeper) = self.keeper.get() {
+            keeper.stir();
+        }
+    }
+
+    pub(crate) fn end_keeper(&self) {
+        if let Some(keeper) = self.keeper.get() {
+            keeper.end();
+        }
     }
 
     fn put_push(&self, push: AgentPush) {
@@ -96,6 +108,16 @@ pub(crate) fn start(process: &Arc<Process>, recipe: &Recipe) -> Result<(), Start
         builder = builder.transport(transport.clone());
     }
     let client = builder.start()?;
+    if let Some((post, spawn)) = &recipe.agent {
+        let keeper = Keeper::start(client.clone(), post.clone(), Arc::clone(spawn));
+        // There is one launch.
+        drop(
+            process
+                .mailbox
+                .keeper
+                .set(keeper.map_err(StartError::Thread)?),
+        );
+    }
     let mut courier = Courier {
         process: Arc::clone(process),
         waker: Waker::from(Arc::clone(&process.mailbox.bell)),
@@ -157,10 +179,32 @@ impl Courier {
     /// ended.
     fn turn(&mut self, now: Instant) -> Option<Instant> {
         self.open_mail(now);
-        self.take_replies(now);
+        loop {
+            // Also leaves the waker with the calls that were begun in the last round.
+            let replies = self.take_replies(now);
+            if !self.prepare(now) {
+                return None;
+            }
+            if !self.say_all(now) && !replies {
+                break;
+            }
+        }
+        self.process.tell();
+        let state = self.process.state();
+        let flush = state.outgoing.wants_more().then_some(self.next_flush);
+        let deadline = [flush, state.outgoing.deadline()]
+            .into_iter()
+            .flatten()
+            .min();
+        // Whatever else there is to do will wake this thread.
+        Some(deadline.unwrap_or(now + Duration::from_secs(60)))
+    }
+
+    /// Lets time pass, and empties the cells if that is due. False if the worker has ended.
+    fn prepare(&mut self, now: Instant) -> bool {
         let mut state = self.process.state();
         if state.ended {
-            return None;
+            return false;
         }
         let outgoing = &mut state.outgoing;
         outgoing.handle_timeout(now);
@@ -174,21 +218,7 @@ impl Courier {
                 state.outgoing.leave();
             }
         }
-        drop(state);
-        self.say_all(now);
-        // Also leaves the waker with the calls that were just begun.
-        while self.take_replies(now) {
-            self.say_all(now);
-        }
-        self.process.tell();
-        let state = self.process.state();
-        let flush = state.outgoing.wants_more().then_some(self.next_flush);
-        let deadline = [flush, state.outgoing.deadline()]
-            .into_iter()
-            .flatten()
-            .min();
-        // Whatever else there is to do will wake this thread.
-        Some(deadline.unwrap_or(now + Duration::from_secs(60)))
+        true
     }
 
     fn open_mail(&mut self, now: Instant) {
@@ -272,14 +302,18 @@ impl Courier {
         }
     }
 
-    fn say_all(&mut self, now: Instant) {
+    /// True if there was anything.
+    fn say_all(&mut self, now: Instant) -> bool {
+        let mut any = false;
         loop {
             let say = self.process.state().outgoing.poll_say(now);
             let Some(say) = say else {
-                return;
+                return any;
             };
+            any = true;
             if let Err(why) = self.say(&say) {
-                self.process.state().outgoing.handle_unsaid(&say, why, now);
+                let mut state = self.process.state();
+                state.outgoing.handle_unsaid(&say, why, now);
             }
         }
     }

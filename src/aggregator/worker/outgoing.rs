@@ -32,6 +32,8 @@ use crate::aggregator::message::{
 use crate::aggregator::moment::UnixMicros;
 use crate::aggregator::series::cut;
 
+/// What a shortened attack takes at most.
+const SHORTENED_LEN: usize = 512;
 /// The attacks that may be on their way at once.
 const WINDOW: usize = 256;
 /// An agent that has acknowledged no attack for so long is greeted again, which shows what it has.
@@ -206,22 +208,23 @@ impl Outgoing {
 
     // ---- what the application does ----
 
-    /// Takes an attack of about so many bytes. Its number; `None` if it was dropped.
+    /// Takes an attack that is so many bytes at most. Its number, or why it was dropped.
     pub(crate) fn add_attack(
         &mut self,
         at: UnixMicros,
-        body: AttackBody,
-        len: usize,
+        mut body: AttackBody,
+        mut len: usize,
     ) -> Result<u64, DropReason> {
         self.attacks_recorded = self.attacks_recorded.saturating_add(1);
-        let full = self.attacks.len() >= self.identity.attacks_max
-            || self.attacks_len.saturating_add(len) > self.identity.attacks_len_max;
-        let reason = if len > self.identity.message_len_max {
-            Some(DropReason::TooLong)
-        } else {
-            full.then_some(DropReason::QueueFull)
-        };
-        if let Some(reason) = reason {
+        if len > self.identity.message_len_max {
+            body = shortened(&body);
+            len = SHORTENED_LEN;
+            self.tally.attacks_shortened += 1;
+        }
+        if self.attacks.len() >= self.identity.attacks_max
+            || self.attacks_len.saturating_add(len) > self.identity.attacks_len_max
+        {
+            let reason = DropReason::QueueFull;
             self.dropped.drop_for(reason, one_attack());
             return Err(reason);
         }
@@ -699,17 +702,7 @@ impl Outgoing {
         let Some(waiting) = found else {
             return;
         };
-        let body = match &report.body {
-            AttackBody::Attack(attack) => AttackBody::Attack(Box::new(Attack {
-                blocked: attack.blocked,
-                payload: CUT_MARK.to_owned(),
-                ..Attack::new(cut(&attack.kind))
-            })),
-            AttackBody::Own { kind, .. } => AttackBody::Own {
-                kind: cut(kind).to_owned(),
-                json: format!("\"{CUT_MARK}\""),
-            },
-        };
+        let body = shortened(&report.body);
         let report = AttackReport {
             body,
             ..report.clone()
@@ -725,6 +718,21 @@ impl Outgoing {
         if settled && attacks_settled {
             self.flush.done = self.flush.covered;
         }
+    }
+}
+
+/// What is left of an attack that is too long to be sent: that there was one, of which kind.
+fn shortened(body: &AttackBody) -> AttackBody {
+    match body {
+        AttackBody::Attack(attack) => AttackBody::Attack(Box::new(Attack {
+            blocked: attack.blocked,
+            payload: CUT_MARK.to_owned(),
+            ..Attack::new(cut(&attack.kind))
+        })),
+        AttackBody::Own { kind, .. } => AttackBody::Own {
+            kind: cut(kind).to_owned(),
+            json: format!("\"{CUT_MARK}\""),
+        },
     }
 }
 
