@@ -10,6 +10,7 @@ use std::process;
 
 use super::file;
 use super::record::PairId;
+use crate::backend::{Finding, name};
 
 /// How much longer the names are than the mailbox's: a dot, the id in hexadecimal, and `.down`.
 pub(super) const SUFFIX_LEN: usize = 1 + ID_TEXT_LEN + DOWN.len();
@@ -86,6 +87,25 @@ impl Drop for Created {
 /// Removes the pairs that clients of an earlier owner of the mailbox left when they, and it, were
 /// killed. Called while the mailbox does not exist: those that are alive have failed with it.
 pub(super) fn sweep(mailbox: &Path) -> io::Result<()> {
+    each(mailbox, remove)
+}
+
+/// The same, as findings, and left where they are.
+pub(super) fn leftovers(mailbox: &Path) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let looked = each(mailbox, |path| {
+        if let Ok(metadata) = fs::symlink_metadata(path) {
+            findings.push(name::leftover(path, &metadata));
+        }
+    });
+    if let Err(error) = looked {
+        log::debug!("{}: can't look around: {error}", mailbox.display());
+    }
+    findings
+}
+
+/// Calls `visit` for each FIFO whose name is that of a pair.
+fn each(mailbox: &Path, mut visit: impl FnMut(&Path)) -> io::Result<()> {
     let (Some(directory), Some(name)) = (mailbox.parent(), mailbox.file_name()) else {
         return Ok(());
     };
@@ -94,7 +114,7 @@ pub(super) fn sweep(mailbox: &Path) -> io::Result<()> {
         if is_of_a_pair(entry.file_name().as_bytes(), name.as_bytes())
             && entry.file_type()?.is_fifo()
         {
-            remove(&entry.path());
+            visit(&entry.path());
         }
     }
     Ok(())
