@@ -19,7 +19,7 @@ use crate::backend::{About, Finding};
 pub(crate) fn examine(
     path: &Path,
     kind: Kind,
-    leftovers: impl FnOnce() -> Vec<Finding>,
+    leftovers: impl FnOnce() -> Vec<PathBuf>,
 ) -> Vec<Finding> {
     // An absolute path with a file name has a parent.
     let parent = path.parent().unwrap_or(path);
@@ -59,12 +59,16 @@ pub(crate) fn examine(
             findings.push(in_the_way(path, kind.what));
         }
     }
-    findings.extend(leftovers());
+    for path in leftovers() {
+        if let Some(file) = metadata(&path, &mut findings) {
+            findings.push(leftover(&path, &file));
+        }
+    }
     findings
 }
 
 /// A file that a killed process has left.
-pub(crate) fn leftover(path: &Path, metadata: &Metadata) -> Finding {
+fn leftover(path: &Path, metadata: &Metadata) -> Finding {
     let (uid, own) = (metadata.uid(), geteuid().as_raw());
     let name = path.display().to_string();
     let about = About::Leftover {

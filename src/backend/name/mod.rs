@@ -21,7 +21,7 @@ use std::process;
 use self::lock::{Lock, in_use};
 
 pub(super) use self::address::parse;
-pub(super) use self::examine::{examine, leftover};
+pub(super) use self::examine::examine;
 
 /// The kind of file that has the name.
 #[derive(Debug, Clone, Copy)]

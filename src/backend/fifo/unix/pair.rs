@@ -10,7 +10,6 @@ use std::process;
 
 use super::file;
 use super::record::PairId;
-use crate::backend::{Finding, name};
 
 /// How much longer the names are than the mailbox's: a dot, the id in hexadecimal, and `.down`.
 pub(super) const SUFFIX_LEN: usize = 1 + ID_TEXT_LEN + DOWN.len();
@@ -90,18 +89,13 @@ pub(super) fn sweep(mailbox: &Path) -> io::Result<()> {
     each(mailbox, remove)
 }
 
-/// The same, as findings, and left where they are.
-pub(super) fn leftovers(mailbox: &Path) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    let looked = each(mailbox, |path| {
-        if let Ok(metadata) = fs::symlink_metadata(path) {
-            findings.push(name::leftover(path, &metadata));
-        }
-    });
-    if let Err(error) = looked {
+/// What a sweep would remove.
+pub(super) fn leftovers(mailbox: &Path) -> Vec<PathBuf> {
+    let mut paths = Vec::new();
+    if let Err(error) = each(mailbox, |path| paths.push(path.to_path_buf())) {
         log::debug!("{}: can't look around: {error}", mailbox.display());
     }
-    findings
+    paths
 }
 
 /// Calls `visit` for each FIFO whose name is that of a pair.
