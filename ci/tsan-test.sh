@@ -13,8 +13,8 @@ export CARGO_TARGET_DIR="$CARGO_TARGET_DIR/threads"
 export RUSTFLAGS="-Zsanitizer=thread -Zexternal-clangrt
     -Clink-arg=-fuse-ld=lld -Clink-arg=-B$llvm/bin
     -Clink-arg=-Wl,--whole-archive,$runtime,--no-whole-archive -Clink-arg=-lm -Clink-arg=-lc"
-# Those in which threads meet. Others fork or kill processes, measure memory, or are one thread and slow.
+# Those in which threads meet. Others fork or kill processes, measure memory, or are one thread and slow (conformance).
 if [ $# -eq 0 ]; then
-    set -- --lib --test calls --test conformance --test endpoints --test events --test lifecycle --test pushes --test sessions
+    set -- --lib --test calls --test endpoints --test events --test lifecycle --test pushes --test sessions
 fi
 cargo test --all-features --target x86_64-unknown-linux-gnu "$@"

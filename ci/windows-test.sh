@@ -12,13 +12,13 @@ target=x86_64-pc-windows-gnu
 export WINEPREFIX="$tools/wine" WINEDEBUG=-all
 
 # What one program of tests may take under Wine, in seconds.
-limit=${WAYSIDE_WINE_LIMIT:-150}
+limit=${WAYSIDE_WINE_LIMIT:-300}
 
 cargo clippy --all-targets --all-features --target $target -- -D warnings
 # The others are about Unix, or hang on what Wine does its own way with killed processes and many connections.
 if [ $# -eq 0 ]; then
     set -- --lib
-    for test in calls conformance endpoints events lifecycle pushes sessions settings tcp_keys; do
+    for test in calls conformance endpoints events lifecycle pipes pushes sessions settings tcp_keys; do
         set -- "$@" --test "$test"
     done
 fi

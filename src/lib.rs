@@ -169,6 +169,8 @@
 //! - your own, by three small traits: see [`backend`] and the module `conformance` (feature
 //!   `conformance`), which tests it.
 //!
+//! Whether they would work on the host at hand, why not, and what to do about it, says [`doctor`].
+//!
 //! # Features and platforms
 //!
 //! Features add names and never change what there is. All compile on every platform.
@@ -189,7 +191,7 @@
 //!
 //! | error | meaning | what to do |
 //! |---|---|---|
-//! | [`BindError::Endpoint`] | the place can't be had: taken by a live process, or not permitted | stop that process, or choose another place |
+//! | [`BindError::Endpoint`] | the place can't be had: taken by a live process, or not permitted | stop that process, or choose another place; see [`doctor`] |
 //! | [`ConnectError::TimedOut`] | nobody answered; says why, for each endpoint | start the server; compare the endpoints of both sides |
 //! | [`ConnectError::Mismatch`] | every server that answered speaks another protocol or version | deploy builds that match: trying again can't help |
 //! | [`SendError::Full`] | the server is away or too slow; the event is still yours | try later, or drop it and count it |
@@ -255,6 +257,8 @@ mod close;
 pub mod conformance;
 mod counters;
 mod decode;
+#[cfg(feature = "settings")]
+pub mod doctor;
 mod endpoint;
 mod envelope;
 mod event_loop;

@@ -15,6 +15,7 @@ mod roles;
 use std::fs::{self, Permissions};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::time::Instant;
 
 use places::{Place, backend, each_place};
@@ -433,6 +434,125 @@ fn garbage_in_the_mailbox_costs_nobody_anything() {
         }
         pair(place, &mut *listener, &address);
         assert_eq!(place.names(), listening);
+    });
+}
+
+/// Whoever has the same user can write any record: it leads to files of the mailbox's own, of the
+/// right kind, or to nothing.
+#[test]
+fn a_forged_record_leads_to_no_other_file_and_through_no_link() {
+    each_place(|place| {
+        let address = place.address(0);
+        let mut listener = place.backend().bind(&address).unwrap();
+        let record = place.last_record(&address);
+        let mut put = |record: &[u8]| {
+            place.put_into_mailbox(&address, record);
+            let error = accept(&mut *listener).map(drop).unwrap_err();
+            assert!(concerns_one_peer(&error), "{error}");
+        };
+        if place.scheme == "fifo" {
+            let id: String = record[8..24].iter().map(|b| format!("{b:02x}")).collect();
+            let paths = ["up", "down"].map(|end| format!("{address}.{id}.{end}"));
+            let victim = place.directory().join("victim");
+            fs::write(&victim, "precious").unwrap();
+            let other = place.directory().join("other.fifo");
+            places::make_fifo(other.to_str().unwrap());
+            let mut options = fs::File::options();
+            let _reader = options.read(true).write(true).open(&other).unwrap();
+            for target in [&victim, &other, &address.clone().into()] {
+                for path in &paths {
+                    std::os::unix::fs::symlink(target, path).unwrap();
+                }
+                put(&record);
+                for path in &paths {
+                    drop(fs::remove_file(path));
+                }
+                assert!(target.exists());
+            }
+            for path in &paths {
+                fs::write(path, "precious").unwrap();
+            }
+            put(&record);
+            for path in paths.iter().map(Path::new).chain([victim.as_path()]) {
+                assert_eq!(fs::read(path).unwrap(), b"precious");
+                fs::remove_file(path).unwrap();
+            }
+            fs::remove_file(&other).unwrap();
+        } else {
+            // Numbers of pairs: one that nobody has, the last, too large ones.
+            for number in [5_u32, 127, 128, u32::MAX] {
+                let mut forged = record.clone();
+                forged[24..28].copy_from_slice(&number.to_le_bytes());
+                put(&forged);
+            }
+            // That of a client which waits, with what are not its queues.
+            let (announced, mut client) = place.intercepted(&address);
+            let mut forged = announced.clone();
+            forged[16] ^= 1;
+            put(&forged);
+            place.put_into_mailbox(&address, &announced);
+            let mut server = accept(&mut *listener).unwrap();
+            for result in greet([&mut *client, &mut *server]) {
+                result.unwrap();
+            }
+        }
+        pair(place, &mut *listener, &address);
+    });
+}
+
+#[test]
+fn a_record_that_is_said_twice_gives_one_link() {
+    each_place(|place| {
+        let address = place.address(0);
+        let mut listener = place.backend().bind(&address).unwrap();
+        let (record, mut client) = place.intercepted(&address);
+        for _ in 0..3 {
+            place.put_into_mailbox(&address, &record);
+        }
+        let mut server = accept(&mut *listener).unwrap();
+        for _ in 1..3 {
+            let error = accept(&mut *listener).map(drop).unwrap_err();
+            assert!(concerns_one_peer(&error), "{error}");
+        }
+        for result in greet([&mut *client, &mut *server]) {
+            result.unwrap();
+        }
+    });
+}
+
+#[test]
+fn a_flood_of_the_mailbox_disturbs_no_link_and_ends_with_who_floods() {
+    each_place(|place| {
+        let address = place.address(0);
+        let mut listener = place.backend().bind(&address).unwrap();
+        let record = place.last_record(&address);
+        let (mut client, mut server) = pair(place, &mut *listener, &address);
+        for round in 0..50_u8 {
+            // Records of nobody and garbage, until no more fits; and as much again while it is read.
+            let mut refusals = 0;
+            for turn in 0..2 {
+                while place.try_put_into_mailbox(&address, &record).is_ok()
+                    && place.try_put_into_mailbox(&address, &[round; 64]).is_ok()
+                {}
+                while let Err(error) = listener.accept() {
+                    if error.kind() == ErrorKind::WouldBlock {
+                        break;
+                    }
+                    assert!(concerns_one_peer(&error), "{error}");
+                    refusals += 1;
+                    // Not the whole of it: the next turn fills it up.
+                    if turn == 0 && refusals == 5 {
+                        break;
+                    }
+                }
+                send(&mut *client, &[round]).unwrap();
+                assert_eq!(receive(&mut *server, 1).unwrap(), [round]);
+                send(&mut *server, &[round]).unwrap();
+                assert_eq!(receive(&mut *client, 1).unwrap(), [round]);
+            }
+            assert!(refusals >= 5, "{refusals}");
+        }
+        pair(place, &mut *listener, &address);
     });
 }
 

@@ -52,6 +52,10 @@ words! {
     Way {
         /// Unix sockets.
         Uds = "uds",
+        /// FIFOs.
+        Fifo = "fifo",
+        /// POSIX message queues.
+        Mqueue = "mqueue",
         /// TCP on the loopback interface.
         Tcp = "tcp",
     }
@@ -62,9 +66,9 @@ words! {
     Mechanism {
         /// The typed API of this crate.
         Wayside = "wayside",
-        /// A blocking socket, a system call for each message.
+        /// A blocking socket, FIFO or queue, a system call for each message.
         Raw = "raw",
-        /// A blocking socket, many messages in each write and read.
+        /// The same, many messages in each write and read.
         RawBatch = "raw-batch",
     }
 }

@@ -23,7 +23,7 @@ Measures wayside between two processes, next to the bare mechanisms in the same 
 
 Only some of the cases, each a list separated by commas:
     --workload          calls, events, idle
-    --way               uds, tcp
+    --way               uds, fifo, mqueue (Linux), tcp
     --len               64, 1024, 65536, 1048576
     --pinning           two (each process on a core of its own), one (both on the same), free
     --mechanism         wayside, raw (a system call for each message), raw-batch";
@@ -68,9 +68,11 @@ impl Options {
             options.seconds = 0.1;
             options.pinnings = vec![Pinning::Free];
         }
-        if !cfg!(unix) {
-            options.ways = vec![Way::Tcp];
-        }
+        options.ways.retain(|way| match way {
+            Way::Uds | Way::Fifo => cfg!(unix),
+            Way::Mqueue => cfg!(target_os = "linux"),
+            Way::Tcp => true,
+        });
         let mut arguments = arguments.iter();
         while let Some(argument) = arguments.next() {
             let mut value = || {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use wayside::backend::{Tcp, Uds};
+use wayside::backend::{Fifo, Mqueue, Tcp, Uds};
 use wayside::{
     Client, Handler, Limits, Never, Peer, Protocol, Responder, SendError, Server, Transport,
 };
@@ -36,6 +36,17 @@ fn transport(way: Way, folder: &Path) -> Result<Transport, Error> {
         Way::Uds => {
             let path = folder.join("typed.sock");
             Transport::new(Uds::new(), path.to_str().ok_or("a path that is no text")?)
+        }
+        Way::Fifo => {
+            let path = folder.join("typed.fifo");
+            Transport::new(Fifo::new(), path.to_str().ok_or("a path that is no text")?)
+        }
+        Way::Mqueue => {
+            let name = folder.file_name().ok_or("a folder without a name")?;
+            Transport::new(
+                Mqueue::new(),
+                format!("/wayside-{}", name.to_string_lossy()),
+            )
         }
         Way::Tcp => Transport::new(Tcp::new(folder.join("key")), "127.0.0.1:0"),
     })

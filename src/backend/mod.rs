@@ -11,9 +11,17 @@
 //! own. [`Backend`], [`Listener`] and [`Link`] hold the prose.
 
 mod capabilities;
+#[cfg(feature = "settings")]
+pub(crate) mod descriptors;
 mod directory;
 #[cfg(feature = "fifo")]
 mod fifo;
+mod finding;
+#[cfg(any(
+    all(unix, any(feature = "uds", feature = "fifo")),
+    all(target_os = "linux", feature = "mqueue")
+))]
+mod lock_holder;
 #[cfg(feature = "mqueue")]
 mod mqueue;
 #[cfg(all(unix, any(feature = "uds", feature = "fifo")))]
@@ -33,8 +41,11 @@ pub use crate::fork::Guarded;
 
 pub use capabilities::{Capabilities, EndOfPeer, PeerIdentity};
 pub use directory::runtime_directory;
+#[cfg(feature = "settings")]
+pub(crate) use directory::runtime_directory_as_it_is;
 #[cfg(feature = "fifo")]
 pub use fifo::Fifo;
+pub use finding::{About, Finding, Weight};
 #[cfg(feature = "mqueue")]
 pub use mqueue::{Mqueue, MqueueOptions};
 #[cfg(feature = "tcp")]
@@ -72,6 +83,13 @@ pub trait Backend: Send + Sync + 'static {
     /// # Errors
     /// See B1, B4 and B5; `PermissionDenied` when whoever listens there is not to be trusted.
     fn connect(&self, address: &str) -> io::Result<Box<dyn Link>>;
+
+    /// What stands in the way of both, as far as it shows without creating, changing or disturbing
+    /// anything: for [`doctor`](crate::doctor). Nothing, unless a backend has something to say.
+    fn examine(&self, address: &str) -> Vec<Finding> {
+        let _unused = address;
+        Vec::new()
+    }
 }
 
 /// A bound address.

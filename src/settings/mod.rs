@@ -145,7 +145,7 @@ use serde::de::DeserializeOwned;
 
 use self::document::{Entry, Node, Place, Source};
 use self::error::ErrorPlace;
-use self::transports::{Choice, Known};
+use self::transports::{Choice, Directory, Known};
 use self::value::{Fault, Value};
 use crate::limits::Limits;
 use crate::transport::Transport;
@@ -155,6 +155,7 @@ pub use self::environment::Environment;
 pub use self::error::{SettingsError, SettingsErrorKind};
 pub use self::origin::Origin;
 pub use self::size::Size;
+pub(crate) use self::transports::{Candidate, NotMade, Standing};
 
 /// The settings of a process: checked, and each with the knowledge of where it comes from.
 ///
@@ -283,8 +284,16 @@ impl Settings {
     /// # Errors
     /// It can't be created, or does not belong to this user alone.
     pub fn dir(&self) -> Result<PathBuf, SettingsError> {
+        self.directory(Directory::Create)
+    }
+
+    fn directory(&self, directory: Directory) -> Result<PathBuf, SettingsError> {
         let explicit = self.text("", "dir").map(Path::new);
-        crate::backend::runtime_directory(explicit).map_err(|error| {
+        let path = match directory {
+            Directory::Create => crate::backend::runtime_directory(explicit),
+            Directory::Leave => crate::backend::runtime_directory_as_it_is(explicit),
+        };
+        path.map_err(|error| {
             let kind = SettingsErrorKind::Io(error.kind());
             let fault = Fault::new(kind, suggest::printable_whole(&error.to_string()));
             match self.set("", "dir").and_then(|set| set.node.as_ref()) {
@@ -362,6 +371,11 @@ impl Settings {
         &self.unused
     }
 
+    /// The transports that these settings name and all others there are, without creating anything.
+    pub(crate) fn candidates(&self) -> Vec<Candidate> {
+        Known { own: &self.own }.candidates(self)
+    }
+
     fn set(&self, section: &str, name: &str) -> Option<&Set> {
         self.values.get(keys::index(section, name)?)
     }
@@ -410,11 +424,14 @@ impl Settings {
         section: &str,
         key: &str,
         extension: &str,
+        directory: Directory,
     ) -> Result<String, SettingsError> {
         if let Some(path) = self.text(section, key) {
             return Ok(path.to_owned());
         }
-        let path = self.dir()?.join(format!("{}.{extension}", self.name()));
+        let path = self
+            .directory(directory)?
+            .join(format!("{}.{extension}", self.name()));
         path.into_os_string().into_string().map_err(|path| {
             let problem = format!("is not UTF-8: {}", path.to_string_lossy());
             let fault = Fault::value(suggest::printable_whole(&problem));

@@ -49,7 +49,16 @@ struct Builtin {
 }
 
 /// Makes a transport at an address, or at the one that follows from the settings.
-type Make = fn(&Settings, Option<&str>) -> Result<Transport, SettingsError>;
+type Make = fn(&Settings, Option<&str>, Directory) -> Result<Transport, SettingsError>;
+
+/// What becomes of the directory of sockets and keys when an address follows from it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Directory {
+    /// It is created if it is missing.
+    Create,
+    /// It is left as it is, there or not.
+    Leave,
+}
 
 /// Whether this build, on this system, has a transport.
 #[cfg_attr(
@@ -92,7 +101,11 @@ const BUILTINS: [Builtin; 4] = [
 
 #[cfg(feature = "uds")]
 fn uds() -> Presence {
-    fn make(settings: &Settings, address: Option<&str>) -> Result<Transport, SettingsError> {
+    fn make(
+        settings: &Settings,
+        address: Option<&str>,
+        directory: Directory,
+    ) -> Result<Transport, SettingsError> {
         let mut uds = Uds::new();
         for uid in settings.ids("uds", "allow_uids") {
             uds = uds.allow_uid(*uid);
@@ -102,7 +115,7 @@ fn uds() -> Presence {
         }
         let address = match address {
             Some(address) => address.to_owned(),
-            None => settings.path_or_derived("uds", "path", "sock")?,
+            None => settings.path_or_derived("uds", "path", "sock", directory)?,
         };
         Ok(Transport::new(uds, address))
     }
@@ -116,8 +129,12 @@ fn uds() -> Presence {
 
 #[cfg(feature = "tcp")]
 fn tcp() -> Presence {
-    fn make(settings: &Settings, address: Option<&str>) -> Result<Transport, SettingsError> {
-        let mut tcp = Tcp::new(settings.path_or_derived("tcp", "key", "key")?);
+    fn make(
+        settings: &Settings,
+        address: Option<&str>,
+        directory: Directory,
+    ) -> Result<Transport, SettingsError> {
+        let mut tcp = Tcp::new(settings.path_or_derived("tcp", "key", "key", directory)?);
         if settings.flag("tcp", "beyond_loopback") {
             tcp = tcp.beyond_loopback();
         }
@@ -134,10 +151,14 @@ fn tcp() -> Presence {
 
 #[cfg(feature = "fifo")]
 fn fifo() -> Presence {
-    fn make(settings: &Settings, address: Option<&str>) -> Result<Transport, SettingsError> {
+    fn make(
+        settings: &Settings,
+        address: Option<&str>,
+        directory: Directory,
+    ) -> Result<Transport, SettingsError> {
         let address = match address {
             Some(address) => address.to_owned(),
-            None => settings.path_or_derived("fifo", "path", "fifo")?,
+            None => settings.path_or_derived("fifo", "path", "fifo", directory)?,
         };
         Ok(Transport::new(Fifo::new(), address))
     }
@@ -151,7 +172,11 @@ fn fifo() -> Presence {
 
 #[cfg(feature = "mqueue")]
 fn mqueue() -> Presence {
-    fn make(settings: &Settings, address: Option<&str>) -> Result<Transport, SettingsError> {
+    fn make(
+        settings: &Settings,
+        address: Option<&str>,
+        _: Directory,
+    ) -> Result<Transport, SettingsError> {
         let defaults = MqueueOptions::default();
         let options = MqueueOptions {
             messages: settings
@@ -192,6 +217,32 @@ fn check_queue_name(text: &str) -> Result<(), String> {
         Some(name) if !name.is_empty() && !name.contains(['/', '\0']) => Ok(()),
         _ => Err("is no queue's name: write a slash and a name, such as /wayside-shop".to_owned()),
     }
+}
+
+/// A transport that could be used, or why not.
+#[derive(Debug)]
+pub(crate) struct Candidate {
+    pub(crate) scheme: String,
+    pub(crate) standing: Standing,
+    pub(crate) transport: Result<Transport, NotMade>,
+}
+
+/// Whether the settings name a transport.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// They do.
+    Chosen,
+    /// They could.
+    Possible,
+}
+
+/// Why there is no such transport.
+#[derive(Debug)]
+pub(crate) enum NotMade {
+    /// This system, or this build, lacks it.
+    NotHere(String),
+    /// What it needs of the settings can't be had.
+    Settings(SettingsError),
 }
 
 /// The transports that may be named: this crate's, and the program's own.
@@ -300,8 +351,47 @@ impl Known<'_> {
                 let make = self
                     .make(&choice.scheme)
                     .map_err(|fault| settings.error(fault, "transport", &choice.node))?;
-                make(settings, address.as_deref())
+                make(settings, address.as_deref(), Directory::Create)
             }
+        }
+    }
+
+    /// The transports that settings name, in their order, and then all others there are: made
+    /// without creating anything.
+    pub(super) fn candidates(&self, settings: &Settings) -> Vec<Candidate> {
+        let choices = settings.choices();
+        let chosen = choices.iter().map(|choice| {
+            let address = choice.address.as_deref();
+            self.candidate(&choice.scheme, address, Standing::Chosen, settings)
+        });
+        let builtins = BUILTINS.iter().map(|builtin| builtin.scheme);
+        let mut others: Vec<&str> = builtins.chain(self.own.iter().map(own_scheme)).collect();
+        others.retain(|scheme| choices.iter().all(|choice| choice.scheme != *scheme));
+        let others = others
+            .iter()
+            .map(|scheme| self.candidate(scheme, None, Standing::Possible, settings));
+        chosen.chain(others).collect()
+    }
+
+    fn candidate(
+        &self,
+        scheme: &str,
+        address: Option<&str>,
+        standing: Standing,
+        settings: &Settings,
+    ) -> Candidate {
+        let transport = match (self.own(scheme), address) {
+            (Some(own), Some(address)) => Ok(own.at(address)),
+            (Some(own), None) => Ok(own.clone()),
+            (None, address) => match self.make(scheme) {
+                Ok(make) => make(settings, address, Directory::Leave).map_err(NotMade::Settings),
+                Err(fault) => Err(NotMade::NotHere(fault.problem)),
+            },
+        };
+        Candidate {
+            scheme: scheme.to_owned(),
+            standing,
+            transport,
         }
     }
 

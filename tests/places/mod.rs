@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use tempfile::TempDir;
-use wayside::backend::Backend;
+use wayside::backend::{Backend, Link};
 
 #[cfg(all(target_os = "linux", feature = "mqueue"))]
 use crate::queues;
@@ -148,11 +148,16 @@ impl Place {
 
     /// The record of a client that was there and has gone.
     pub(crate) fn last_record(&self, address: &str) -> Vec<u8> {
+        self.intercepted(address).0
+    }
+
+    /// The record of a client that waits, taken out before the listener sees it.
+    pub(crate) fn intercepted(&self, address: &str) -> (Vec<u8>, Box<dyn Link>) {
         #[cfg(all(target_os = "linux", feature = "mqueue"))]
         if self.scheme == "mqueue" {
             let mailbox = queues::open(address, libc::O_RDONLY).unwrap();
-            drop(self.backend().connect(address).unwrap());
-            return queues::receive(&mailbox).unwrap();
+            let client = self.backend().connect(address).unwrap();
+            return (queues::receive(&mailbox).unwrap(), client);
         }
         // Reads beside the listener, which is not asked meanwhile.
         let mut mailbox = File::options()
@@ -160,11 +165,11 @@ impl Place {
             .custom_flags(libc::O_NONBLOCK)
             .open(address)
             .unwrap();
-        drop(self.backend().connect(address).unwrap());
+        let client = self.backend().connect(address).unwrap();
         let mut record = vec![0; 512];
         let len = mailbox.read(&mut record).unwrap();
         record.truncate(len);
-        record
+        (record, client)
     }
 
     pub(crate) fn put_into_mailbox(&self, address: &str, bytes: &[u8]) {

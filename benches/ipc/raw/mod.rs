@@ -1,16 +1,24 @@
-//! Loops over bare blocking sockets: the limits of the mechanism, not competitors.
+//! Loops over bare blocking sockets, FIFOs and queues: the limits of the mechanism, not competitors.
 //!
 //! A message is its number, a checksum, and a body; nothing says how long it is, both sides know.
 //! The number of one that wants to be confirmed has its top bit set, and is answered with itself.
 
 #[cfg(unix)]
+mod fifo;
+#[cfg(target_os = "linux")]
+mod mqueue;
+#[cfg(unix)]
 mod unix;
 #[cfg(unix)]
 use unix as uds;
+#[cfg(not(target_os = "linux"))]
+mod nowhere;
+#[cfg(not(target_os = "linux"))]
+use nowhere as mqueue;
 #[cfg(not(unix))]
-mod no_unix;
+use nowhere as uds;
 #[cfg(not(unix))]
-use no_unix as uds;
+use nowhere as fifo;
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -24,7 +32,7 @@ use crate::case::{Case, Mechanism, Way, Workload};
 use crate::message;
 use crate::side::{Serving, Traffic};
 
-/// A connected socket of either kind.
+/// A connected socket, or what does for one.
 trait Stream: Read + Write + Send {}
 
 impl<T: Read + Write + Send> Stream for T {}
@@ -58,9 +66,13 @@ pub fn serve(case: &Case, folder: &Path) -> Result<Serving, Error> {
         }
     };
     let address = match case.way {
-        Way::Uds => {
-            let path = folder.join("raw.sock");
-            let accept = uds::listen(&path)?;
+        Way::Uds | Way::Fifo | Way::Mqueue => {
+            let path = folder.join("raw");
+            let accept = match case.way {
+                Way::Fifo => fifo::listen(&path)?,
+                Way::Mqueue => mqueue::listen(&path)?,
+                _ => uds::listen(&path)?,
+            };
             thread::spawn(move || work(accept().expect("a client comes")));
             path.to_str().ok_or("a path that is no text")?.to_owned()
         }
@@ -157,6 +169,8 @@ impl Client {
     pub fn connect(case: &Case, address: &str) -> Result<Self, Error> {
         let stream: Box<dyn Stream> = match case.way {
             Way::Uds => uds::connect(Path::new(address))?,
+            Way::Fifo => fifo::connect(Path::new(address))?,
+            Way::Mqueue => mqueue::connect(Path::new(address))?,
             Way::Tcp => {
                 let stream = TcpStream::connect(address)?;
                 stream.set_nodelay(true)?;

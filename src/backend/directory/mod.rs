@@ -9,6 +9,9 @@ use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 
+#[cfg(any(all(unix, any(feature = "uds", feature = "fifo")), feature = "tcp"))]
+use super::{About, Finding};
+
 cfg_if::cfg_if! {
     if #[cfg(windows)] {
         mod windows;
@@ -22,6 +25,8 @@ cfg_if::cfg_if! {
 #[cfg(all(unix, any(feature = "uds", feature = "fifo")))]
 pub(crate) use platform::check_not_writable;
 pub(crate) use platform::create;
+#[cfg(any(all(unix, any(feature = "uds", feature = "fifo")), feature = "tcp"))]
+pub(crate) use platform::is_writable;
 
 /// Looks up a variable of the environment. An argument, so that tests need not change the
 /// process's own.
@@ -46,6 +51,24 @@ pub(crate) fn runtime_directory_with(
     explicit: Option<&Path>,
     lookup: Lookup<'_>,
 ) -> io::Result<PathBuf> {
+    let path = chosen(explicit, lookup)?;
+    create(&path, platform::PRIVATE)?;
+    platform::check_private(&path)?;
+    Ok(path)
+}
+
+/// The directory that [`runtime_directory`] would give: neither created nor, if it is missing,
+/// checked.
+#[cfg(feature = "settings")]
+pub(crate) fn runtime_directory_as_it_is(explicit: Option<&Path>) -> io::Result<PathBuf> {
+    let path = chosen(explicit, &|name| env::var_os(name))?;
+    if std::fs::symlink_metadata(&path).is_ok() {
+        platform::check_private(&path)?;
+    }
+    Ok(path)
+}
+
+fn chosen(explicit: Option<&Path>, lookup: Lookup<'_>) -> io::Result<PathBuf> {
     // An empty variable means unset, as in the XDG specification.
     let lookup = |name: &str| lookup(name).filter(|value| !value.is_empty());
     let chosen = match explicit {
@@ -55,10 +78,42 @@ pub(crate) fn runtime_directory_with(
             None => platform::default_path(&lookup)?,
         },
     };
-    let path = normal(&chosen)?;
-    create(&path, platform::PRIVATE)?;
-    platform::check_private(&path)?;
-    Ok(path)
+    normal(&chosen)
+}
+
+/// Whether files can be made there; if it is missing, whether it can be made itself.
+#[cfg(any(all(unix, any(feature = "uds", feature = "fifo")), feature = "tcp"))]
+pub(crate) fn examine(path: &Path) -> Vec<Finding> {
+    let is_there = path.exists();
+    let mut nearest = path;
+    while let (false, Some(above)) = (nearest.exists(), nearest.parent()) {
+        nearest = above;
+    }
+    let about = About::Directory {
+        path: path.to_path_buf(),
+    };
+    let (shown, writable) = (path.display(), is_writable(nearest));
+    if !nearest.is_dir() {
+        let text = format!("{} is not a directory: choose another", nearest.display());
+        vec![Finding::obstacle(about, text)]
+    } else if !writable && is_there {
+        let text = format!(
+            "directory {shown}: this user may not write to it: use one that it may write to"
+        );
+        vec![Finding::obstacle(about, text)]
+    } else if !writable {
+        let text = format!(
+            "directory {shown} is missing, and this user may not create it in {}: create it for \
+             this user with mode 0700, or choose another",
+            nearest.display()
+        );
+        vec![Finding::obstacle(about, text)]
+    } else if is_there {
+        Vec::new()
+    } else {
+        let text = format!("directory {shown} is missing: the first to need it creates it");
+        vec![Finding::note(about, text)]
+    }
 }
 
 /// Creates the directory of a private file unless it is there.

@@ -88,6 +88,19 @@ pub(crate) fn check_not_writable(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Whether this user may make files there.
+#[cfg(any(feature = "uds", feature = "fifo", feature = "tcp"))]
+pub(crate) fn is_writable(path: &Path) -> bool {
+    use rustix::fs::{Access, AtFlags, CWD, accessat};
+    use rustix::io::Errno;
+    let wanted = Access::WRITE_OK | Access::EXEC_OK;
+    match accessat(CWD, path, wanted, AtFlags::EACCESS) {
+        // Not told for the effective user: then for the real one, who mostly is the same.
+        Err(Errno::NOSYS | Errno::INVAL) => accessat(CWD, path, wanted, AtFlags::empty()).is_ok(),
+        result => result.is_ok(),
+    }
+}
+
 fn check_is_directory(path: &Path, metadata: &fs::Metadata) -> io::Result<()> {
     if metadata.is_dir() {
         return Ok(());

@@ -60,7 +60,7 @@
 
 use std::io;
 
-use super::{Backend, Capabilities, Link, Listener};
+use super::{Backend, Capabilities, Finding, Link, Listener};
 
 cfg_if::cfg_if! {
     if #[cfg(unix)] {
@@ -115,5 +115,9 @@ impl Backend for Fifo {
 
     fn connect(&self, address: &str) -> io::Result<Box<dyn Link>> {
         platform::connect(address)
+    }
+
+    fn examine(&self, address: &str) -> Vec<Finding> {
+        platform::examine(address)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::{Capabilities, Link, Listener};
+use super::{Capabilities, Finding, Link, Listener};
 
 const REASON: &str = "FIFOs need a Unix system: use the tcp transport here";
 
@@ -19,6 +19,11 @@ pub(super) fn bind(_address: &str) -> io::Result<Box<dyn Listener>> {
 
 pub(super) fn connect(_address: &str) -> io::Result<Box<dyn Link>> {
     Err(io::Error::new(io::ErrorKind::Unsupported, REASON))
+}
+
+/// The capabilities say it all.
+pub(super) fn examine(_address: &str) -> Vec<Finding> {
+    Vec::new()
 }
 
 #[cfg(test)]

@@ -44,7 +44,7 @@ mod options;
 
 use std::io;
 
-use super::{Backend, Capabilities, Link, Listener};
+use super::{Backend, Capabilities, Finding, Link, Listener};
 
 pub use options::MqueueOptions;
 
@@ -102,5 +102,9 @@ impl Backend for Mqueue {
 
     fn connect(&self, address: &str) -> io::Result<Box<dyn Link>> {
         platform::connect(&self.options, address)
+    }
+
+    fn examine(&self, address: &str) -> Vec<Finding> {
+        platform::examine(&self.options, address)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::{Capabilities, Link, Listener, MqueueOptions};
+use super::{Capabilities, Finding, Link, Listener, MqueueOptions};
 
 const REASON: &str = "message queues are supported on Linux only, as other systems have none or \
                       none that can be polled: use the uds transport, or fifo on Windows";
@@ -20,6 +20,11 @@ pub(super) fn bind(_options: &MqueueOptions, _address: &str) -> io::Result<Box<d
 
 pub(super) fn connect(_options: &MqueueOptions, _address: &str) -> io::Result<Box<dyn Link>> {
     Err(io::Error::new(io::ErrorKind::Unsupported, REASON))
+}
+
+/// The capabilities say it all.
+pub(super) fn examine(_options: &MqueueOptions, _address: &str) -> Vec<Finding> {
+    Vec::new()
 }
 
 #[cfg(test)]

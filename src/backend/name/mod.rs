@@ -9,6 +9,7 @@
 //!   created it: a forked child that drops its copy leaves everything in place.
 
 mod address;
+mod examine;
 mod lock;
 
 use std::fs::{self, File, FileType};
@@ -20,6 +21,7 @@ use std::process;
 use self::lock::{Lock, in_use};
 
 pub(super) use self::address::parse;
+pub(super) use self::examine::examine;
 
 /// The kind of file that has the name.
 #[derive(Debug, Clone, Copy)]

@@ -25,6 +25,7 @@
 //! to the same user, who could as well read the key.
 
 mod address;
+mod examine;
 mod handshake;
 mod key;
 mod link;
@@ -37,7 +38,7 @@ use std::sync::Arc;
 use self::key::Key;
 use self::link::TcpLink;
 use self::listener::TcpListener;
-use super::{Backend, Capabilities, Link, Listener, PeerIdentity};
+use super::{About, Backend, Capabilities, Finding, Link, Listener, PeerIdentity};
 
 /// TCP with a key file that both sides must know.
 ///
@@ -110,5 +111,14 @@ impl Backend for Tcp {
     fn connect(&self, address: &str) -> io::Result<Box<dyn Link>> {
         let (address, key) = self.prepare(address)?;
         Ok(Box::new(TcpLink::connect(address, key)?))
+    }
+
+    fn examine(&self, address: &str) -> Vec<Finding> {
+        let mut findings = match address::parse(address, self.reach) {
+            Ok(address) => examine::port(address),
+            Err(error) => vec![Finding::obstacle(About::Address, error.to_string())],
+        };
+        findings.extend(key::examine(&self.key_path));
+        findings
     }
 }

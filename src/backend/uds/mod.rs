@@ -20,7 +20,7 @@
 
 use std::io;
 
-use super::{Backend, Capabilities, Link, Listener};
+use super::{Backend, Capabilities, Finding, Link, Listener};
 
 cfg_if::cfg_if! {
     if #[cfg(unix)] {
@@ -98,5 +98,9 @@ impl Backend for Uds {
 
     fn connect(&self, address: &str) -> io::Result<Box<dyn Link>> {
         platform::connect(self, address)
+    }
+
+    fn examine(&self, address: &str) -> Vec<Finding> {
+        platform::examine(address)
     }
 }

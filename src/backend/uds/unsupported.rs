@@ -3,7 +3,7 @@
 
 use std::io;
 
-use super::{Capabilities, Link, Listener, Uds};
+use super::{Capabilities, Finding, Link, Listener, Uds};
 
 const REASON: &str = "Unix domain sockets need a Unix system: use the tcp transport here";
 
@@ -20,6 +20,11 @@ pub(super) fn bind(_uds: &Uds, _address: &str) -> io::Result<Box<dyn Listener>> 
 
 pub(super) fn connect(_uds: &Uds, _address: &str) -> io::Result<Box<dyn Link>> {
     Err(io::Error::new(io::ErrorKind::Unsupported, REASON))
+}
+
+/// The capabilities say it all.
+pub(super) fn examine(_address: &str) -> Vec<Finding> {
+    Vec::new()
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use crate::backend::name::{Kind, Name, Probe};
 use crate::fork::Guarded;
 
 /// The file that has the name.
-const FIFO: Kind = Kind {
+pub(super) const FIFO: Kind = Kind {
     what: "FIFO",
     is: FileTypeExt::is_fifo,
     probe,

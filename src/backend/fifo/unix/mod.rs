@@ -15,8 +15,8 @@ use std::io;
 
 use self::link::FifoLink;
 use self::listener::FifoListener;
-use super::{Capabilities, Link, Listener};
-use crate::backend::PeerIdentity;
+use super::{Capabilities, Finding, Link, Listener};
+use crate::backend::{About, PeerIdentity, name};
 
 // What the systems do differently: `END_OF_PEER`, `SHORT_RECV_IS_LAST`, `prepare` a descriptor for writing and `write`
 // without SIGPIPE, and `bound_mailbox`.
@@ -59,4 +59,11 @@ pub(super) fn bind(address: &str) -> io::Result<Box<dyn Listener>> {
 pub(super) fn connect(address: &str) -> io::Result<Box<dyn Link>> {
     let path = address::parse(address)?;
     Ok(Box::new(FifoLink::connect(&path)?))
+}
+
+pub(super) fn examine(address: &str) -> Vec<Finding> {
+    match address::parse(address) {
+        Ok(path) => name::examine(&path, listener::FIFO, || pair::leftovers(&path)),
+        Err(error) => vec![Finding::obstacle(About::Address, error.to_string())],
+    }
 }

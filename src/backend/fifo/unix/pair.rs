@@ -86,6 +86,20 @@ impl Drop for Created {
 /// Removes the pairs that clients of an earlier owner of the mailbox left when they, and it, were
 /// killed. Called while the mailbox does not exist: those that are alive have failed with it.
 pub(super) fn sweep(mailbox: &Path) -> io::Result<()> {
+    each(mailbox, remove)
+}
+
+/// What a sweep would remove.
+pub(super) fn leftovers(mailbox: &Path) -> Vec<PathBuf> {
+    let mut paths = Vec::new();
+    if let Err(error) = each(mailbox, |path| paths.push(path.to_path_buf())) {
+        log::debug!("{}: can't look around: {error}", mailbox.display());
+    }
+    paths
+}
+
+/// Calls `visit` for each FIFO whose name is that of a pair.
+fn each(mailbox: &Path, mut visit: impl FnMut(&Path)) -> io::Result<()> {
     let (Some(directory), Some(name)) = (mailbox.parent(), mailbox.file_name()) else {
         return Ok(());
     };
@@ -94,7 +108,7 @@ pub(super) fn sweep(mailbox: &Path) -> io::Result<()> {
         if is_of_a_pair(entry.file_name().as_bytes(), name.as_bytes())
             && entry.file_type()?.is_fifo()
         {
-            remove(&entry.path());
+            visit(&entry.path());
         }
     }
     Ok(())

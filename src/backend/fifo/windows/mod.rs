@@ -38,8 +38,8 @@ use self::guard::Guard;
 use self::link::{PipeLink, SEND_LEN_MAX};
 use self::listener::PipeListener;
 use self::name::Name;
-use super::{Capabilities, Link, Listener};
-use crate::backend::PeerIdentity;
+use super::{Capabilities, Finding, Link, Listener};
+use crate::backend::{About, PeerIdentity};
 
 pub(super) fn capabilities() -> Capabilities {
     Capabilities {
@@ -51,6 +51,14 @@ pub(super) fn capabilities() -> Capabilities {
 
 pub(super) fn bind(address: &str) -> io::Result<Box<dyn Listener>> {
     Ok(Box::new(PipeListener::bind(Name::parse(address)?)?))
+}
+
+/// Only the name: whoever opened the pipe to look would take the place of a client.
+pub(super) fn examine(address: &str) -> Vec<Finding> {
+    match Name::parse(address) {
+        Ok(_) => Vec::new(),
+        Err(error) => vec![Finding::obstacle(About::Address, error.to_string())],
+    }
 }
 
 pub(super) fn connect(address: &str) -> io::Result<Box<dyn Link>> {

@@ -25,10 +25,19 @@ fn charge_len(shape: Shape) -> u64 {
 
 /// How many peers a server can have where nobody has changed a limit.
 pub(super) fn peers_stock_max(options: &MqueueOptions) -> u32 {
+    let peers = peers_by_len(STOCK_LEN, options).min(peers_by_count(STOCK_QUEUES));
+    u32::try_from(peers).unwrap_or(u32::MAX)
+}
+
+/// How many peers fit into so much of RLIMIT_MSGQUEUE.
+pub(super) fn peers_by_len(user_len: u64, options: &MqueueOptions) -> u64 {
     let pair_len = 2 * charge_len(shape(options));
-    let by_len = (STOCK_LEN - charge_len(record::MAILBOX)) / pair_len.max(1);
-    let by_count = (STOCK_QUEUES - 1) / 2;
-    u32::try_from(by_len.min(by_count)).unwrap_or(u32::MAX)
+    user_len.saturating_sub(charge_len(record::MAILBOX)) / pair_len.max(1)
+}
+
+/// How many peers so many queues are enough for: one is the mailbox.
+pub(super) fn peers_by_count(queues: u64) -> u64 {
+    queues.saturating_sub(1) / 2
 }
 
 /// The queues of a pair.
@@ -113,10 +122,16 @@ fn soft(resource: Resource) -> String {
 }
 
 fn sysctl(name: &str) -> String {
-    let text = fs::read_to_string(format!("/proc/sys/fs/mqueue/{name}"));
-    text.map_or("an unknown number of".to_owned(), |text| {
-        text.trim().to_owned()
+    let number = sysctl_number(name);
+    number.map_or("an unknown number of".to_owned(), |number| {
+        number.to_string()
     })
+}
+
+/// A limit of the system; `None` if it does not tell.
+pub(super) fn sysctl_number(name: &str) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/sys/fs/mqueue/{name}")).ok()?;
+    text.trim().parse().ok()
 }
 
 /// Refuses a queue of somebody else's.

@@ -1,11 +1,12 @@
 //! Linux: the parts joined.
 //!
 //! `address` reads the name, `sys` makes the system calls, `queue` opens queues and checks them,
-//! `limit` says which limit was hit, `holder` asks the kernel who holds a lock, `slot` takes and
+//! `limit` says which limit was hit, `examine` which would be, `holder` asks the kernel who holds a lock, `slot` takes and
 //! gives back the numbered names of a pair, `record` is what lies in the mailbox, `listener` and
 //! `link` do what the contract asks.
 
 mod address;
+mod examine;
 mod holder;
 mod limit;
 mod link;
@@ -19,11 +20,11 @@ use std::io;
 
 use self::link::MqueueLink;
 use self::listener::MqueueListener;
-use super::{Capabilities, Link, Listener, MqueueOptions};
-use crate::backend::{EndOfPeer, PeerIdentity};
+use super::{Capabilities, Finding, Link, Listener, MqueueOptions};
+use crate::backend::{About, EndOfPeer, PeerIdentity, lock_holder};
 
 pub(super) fn capabilities(options: &MqueueOptions) -> Capabilities {
-    let (peer_identity, end_of_peer) = if holder::is_told() {
+    let (peer_identity, end_of_peer) = if lock_holder::is_told() {
         (PeerIdentity::UserAndProcess, EndOfPeer::AtOnce)
     } else {
         (PeerIdentity::User, EndOfPeer::ByPing)
@@ -47,4 +48,11 @@ pub(super) fn connect(options: &MqueueOptions, address: &str) -> io::Result<Box<
     let name = address::parse(address)?;
     limit::check(options)?;
     Ok(Box::new(MqueueLink::connect(&name, options)?))
+}
+
+pub(super) fn examine(options: &MqueueOptions, address: &str) -> Vec<Finding> {
+    match address::parse(address) {
+        Ok(name) => examine::examine(options, &name),
+        Err(error) => vec![Finding::obstacle(About::Address, error.to_string())],
+    }
 }

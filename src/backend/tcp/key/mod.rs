@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 
-use crate::backend::directory;
+use crate::backend::{About, Finding, directory};
 
 cfg_if::cfg_if! {
     if #[cfg(windows)] {
@@ -70,6 +70,28 @@ impl Key {
         let bytes = read(path, file)?;
         let path = path.to_path_buf();
         Ok(Self { bytes, path })
+    }
+}
+
+/// What stands in the way of the key, seen without creating it.
+pub(super) fn examine(path: &Path) -> Vec<Finding> {
+    let about = About::Key {
+        path: path.to_path_buf(),
+    };
+    match Key::open(path) {
+        Ok(_) => Vec::new(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let parent = match path.parent() {
+                Some(parent) if parent != Path::new("") => parent,
+                _ => Path::new("."),
+            };
+            let shown = path.display();
+            let text = format!("there is no key file {shown}: the first to need it creates it");
+            let mut findings = vec![Finding::note(about, text)];
+            findings.extend(directory::examine(parent));
+            findings
+        }
+        Err(error) => vec![Finding::obstacle(about, error.to_string())],
     }
 }
 

@@ -18,7 +18,7 @@ use crate::backend::name::{Kind, Name, Probe};
 use crate::fork::Guarded;
 
 /// The file that has the name.
-const SOCKET: Kind = Kind {
+pub(super) const SOCKET: Kind = Kind {
     what: "socket",
     is: FileTypeExt::is_socket,
     probe,

@@ -14,7 +14,8 @@ use mio::net::UnixStream;
 
 use self::link::UdsLink;
 use self::listener::UdsListener;
-use super::{Capabilities, Link, Listener, Uds};
+use super::{Capabilities, Finding, Link, Listener, Uds};
+use crate::backend::{About, name};
 
 // What the systems do differently: `PEER_IDENTITY`, `send` without SIGPIPE, and `credentials` for
 // what interprocess can't read.
@@ -56,4 +57,11 @@ pub(super) fn connect(uds: &Uds, address: &str) -> io::Result<Box<dyn Link>> {
 
 fn denied(text: &str) -> io::Error {
     io::Error::new(io::ErrorKind::PermissionDenied, text)
+}
+
+pub(super) fn examine(address: &str) -> Vec<Finding> {
+    match address::parse(address) {
+        Ok(path) => name::examine(&path, listener::SOCKET, Vec::new),
+        Err(error) => vec![Finding::obstacle(About::Address, error.to_string())],
+    }
 }

@@ -1,4 +1,4 @@
-//! No Unix sockets.
+//! What this system does not have.
 
 use std::io::{self, ErrorKind};
 use std::path::Path;
