@@ -7,7 +7,7 @@ set -euo pipefail
 . ci/tools.sh
 ci/install.sh basics
 limit=60
-transports=(uds tcp)
+transports=(uds fifo mqueue tcp)
 
 programs=$(cargo build --examples --all-features --message-format=json-render-diagnostics |
     jq -r 'select(.reason == "compiler-artifact" and .target.kind == ["example"] and .executable) | .executable')

@@ -51,7 +51,7 @@ zig() {
 }
 
 install_basics() {
-    packages shellcheck jq
+    packages shellcheck jq valgrind
 }
 
 install_windows() {

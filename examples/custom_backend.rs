@@ -54,7 +54,7 @@ Carries messages over a transport of its own, which counts the bytes of another 
 
 usage: custom_backend [OPTIONS]
 
-  --transport T   what it wraps: uds, tcp, or an endpoint such as tcp:127.0.0.1:7471
+  --transport T   what it wraps: uds, fifo, mqueue, tcp, or an endpoint such as tcp:127.0.0.1:7471
   --count N       texts to send (1000)
   --size N        bytes in each (100)
 

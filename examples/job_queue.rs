@@ -67,7 +67,7 @@ usage: job_queue [OPTIONS]             shows it: starts all parts, kills a worke
        job_queue work [OPTIONS]        a worker, until the dispatcher sends it home
        job_queue submit [OPTIONS]      hands in jobs and waits for the last of them
 
-  --transport T   uds, tcp, or an endpoint such as tcp:127.0.0.1:7471
+  --transport T   uds, fifo, mqueue, tcp, or an endpoint such as tcp:127.0.0.1:7471
   --jobs N        how many jobs (300)
   --workers N     how many workers to start (3); at least 2, as one is killed
   --once          dispatch: after the first batch send all workers home and end

@@ -56,7 +56,7 @@ all in one loop.
 
 usage: own_event_loop [OPTIONS]
 
-  --transport T   uds, tcp, or an endpoint such as tcp:127.0.0.1:7471
+  --transport T   uds, fifo, mqueue, tcp, or an endpoint such as tcp:127.0.0.1:7471
   --udp ADDRESS   wait for datagrams here, until a line says `end`;
                   without it, it sends itself some, in a temporary directory
 

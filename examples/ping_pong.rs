@@ -49,7 +49,7 @@ usage: ping_pong [OPTIONS]          shows it: starts both sides, in a temporary 
        ping_pong serve [OPTIONS]    the side that answers, until it is interrupted
        ping_pong ping [OPTIONS]     the side that asks
 
-  --transport T   uds, tcp, or an endpoint such as tcp:127.0.0.1:7471
+  --transport T   uds, fifo, mqueue, tcp, or an endpoint such as tcp:127.0.0.1:7471
   --count N       round trips (2000)
   --size N        bytes in each message (64)
   --once          serve: end when the first client has left

@@ -131,17 +131,42 @@ pub fn encode<T: Serialize + ?Sized>(
     body: &T,
     payload_len_max: u32,
 ) -> Result<(), EncodeError> {
-    let max = usize::try_from(payload_len_max).unwrap_or(usize::MAX);
-    let len_max = bytes.len().saturating_add(max);
+    encode_pair(bytes, head, body, payload_len_max)
+}
+
+/// Appends a body alone to `bytes`: what [`decode_body`] reads.
+///
+/// # Errors
+/// See [`EncodeError`]; `bytes` may then end in a part of the body.
+#[cfg(feature = "aggregator")]
+pub fn append_body<T: Serialize + ?Sized>(
+    bytes: &mut Vec<u8>,
+    body: &T,
+    len_max: u32,
+) -> Result<(), EncodeError> {
+    // A unit takes no bytes.
+    encode_pair(bytes, &(), body, len_max)
+}
+
+fn encode_pair<A: Serialize, B: Serialize + ?Sized>(
+    bytes: &mut Vec<u8>,
+    first: &A,
+    second: &B,
+    len_max: u32,
+) -> Result<(), EncodeError> {
+    let max = usize::try_from(len_max).unwrap_or(usize::MAX);
+    let bound = bytes.len().saturating_add(max);
     let mut serializer = postcard::Serializer {
-        output: Bounded { bytes, len_max },
+        output: Bounded {
+            bytes,
+            len_max: bound,
+        },
     };
-    head.serialize(&mut serializer)
-        .and_then(|()| body.serialize(&mut serializer))
+    first
+        .serialize(&mut serializer)
+        .and_then(|()| second.serialize(&mut serializer))
         .map_err(|error| match error {
-            postcard::Error::SerializeBufferFull => EncodeError::TooLong {
-                max: payload_len_max,
-            },
+            postcard::Error::SerializeBufferFull => EncodeError::TooLong { max: len_max },
             other => EncodeError::Refused(other),
         })
 }
@@ -153,15 +178,8 @@ pub fn encode<T: Serialize + ?Sized>(
 #[cfg(feature = "aggregator")]
 pub fn encode_body<T: Serialize + ?Sized>(body: &T, len_max: u32) -> Result<Vec<u8>, EncodeError> {
     let mut bytes = Vec::new();
-    let output = Bounded {
-        len_max: usize::try_from(len_max).unwrap_or(usize::MAX),
-        bytes: &mut bytes,
-    };
-    match body.serialize(&mut postcard::Serializer { output }) {
-        Ok(()) => Ok(bytes),
-        Err(postcard::Error::SerializeBufferFull) => Err(EncodeError::TooLong { max: len_max }),
-        Err(other) => Err(EncodeError::Refused(other)),
-    }
+    append_body(&mut bytes, body, len_max)?;
+    Ok(bytes)
 }
 
 /// How [`Head::Event`] is encoded.

@@ -10,6 +10,8 @@ pub struct PeerId {
     pub uid: Option<u32>,
     /// The effective group id of the peer (Unix).
     pub gid: Option<u32>,
+    /// The security identifier of the peer's user (Windows), as `S-1-5-21-…`.
+    pub sid: Option<String>,
     /// The process id of the peer. It may have been reused since: a hint for people.
     pub pid: Option<u32>,
     /// The peer has proven to know the key of this endpoint.
@@ -19,7 +21,13 @@ pub struct PeerId {
 impl fmt::Display for PeerId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut separator = "";
-        for (name, value) in [("uid", self.uid), ("gid", self.gid), ("pid", self.pid)] {
+        let number = |value: Option<u32>| value.map(|value| value.to_string());
+        for (name, value) in [
+            ("uid", number(self.uid)),
+            ("gid", number(self.gid)),
+            ("sid", self.sid.clone()),
+            ("pid", number(self.pid)),
+        ] {
             if let Some(value) = value {
                 write!(f, "{separator}{name} {value}")?;
                 separator = ", ";

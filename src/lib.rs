@@ -2,8 +2,8 @@
 //!
 //! A server listens, clients connect and stay connected. Clients send **events** (one way) and make
 //! **calls** (a request, one reply, a deadline); the server **pushes** to one client or to all.
-//! Which transport carries it, Unix sockets or TCP or one of your own, is a line in `wayside.toml`:
-//! no code above it knows.
+//! Which transport carries it, Unix sockets, FIFOs or Windows named pipes, message queues, TCP or one
+//! of your own, is a line in `wayside.toml`: no code above it knows.
 //!
 //! What is promised, and which test proves it, is in
 //! [docs/guarantees.md](https://docs.rs/crate/wayside/latest/source/docs/guarantees.md). Complete
@@ -27,7 +27,7 @@
 //!   ├───────────── event loop ──────────┤                  ├──────────── event loop ──────────┤
 //!   │ Link      send, recv              │ ════ bytes ════▶ │ Link      send, recv             │
 //!   └───────────────────────────────────┘ ◀═══ bytes ═════ └──────────────────────────────────┘
-//!                                      uds │ tcp │ your own
+//!                             uds │ fifo │ mqueue │ tcp │ your own
 //! ```
 //!
 //! Everything between the event loop and your types is pure: no I/O, no clock, no threads. So it
@@ -37,7 +37,7 @@
 //!
 //! | word | meaning |
 //! |---|---|
-//! | backend | a kind of transport as code: [`Uds`](backend::Uds), [`Tcp`](backend::Tcp), or a [`Backend`](backend::Backend) of your own |
+//! | backend | a kind of transport as code: [`Uds`](backend::Uds), [`Fifo`](backend::Fifo), [`Mqueue`](backend::Mqueue), [`Tcp`](backend::Tcp), or a [`Backend`](backend::Backend) of your own |
 //! | endpoint | a place as one line of text, `scheme:address`: [`Endpoint`] |
 //! | transport | a backend with an address, ready to listen or connect: [`Transport`] |
 //! | server, client | the two sides of a connection: [`Server`], [`Client`] |
@@ -162,7 +162,9 @@
 //!
 //! - `uds` where there is Unix: the kernel says who the other side is, files say who may connect,
 //!   and nothing listens on a port.
-//! - `tcp` on Windows, between containers that share a network but no directory, or next to
+//! - `fifo` on Windows, where it is a named pipe, and on Unix where sockets are not to be had.
+//! - `mqueue` on Linux where not even a directory is shared. Few peers fit into the system's limits.
+//! - `tcp` between containers that share a network but no directory, or next to
 //!   programs that can only do TCP. Both sides prove that they know a key in a file.
 //! - your own, by three small traits: see [`backend`] and the module `conformance` (feature
 //!   `conformance`), which tests it.
@@ -174,7 +176,9 @@
 //! | feature | default | Linux, Android | macOS, BSD | Windows |
 //! |---|---|---|---|---|
 //! | `uds` | yes | yes, knows user, group, process | yes, knows user, group | says `Unsupported` and what to use |
-//! | `tcp` | yes | yes | yes | yes |
+//! | `tcp` | yes | yes, knows who has the key | the same | the same |
+//! | `fifo` | yes | yes, knows user, group | yes, knows user, group | yes, knows user, process |
+//! | `mqueue` | yes | yes, knows user, group, process; not on Android | says `Unsupported` and what to use | says `Unsupported` and what to use |
 //! | `settings` | yes | yes | yes | yes |
 //! | `conformance` | no | the tests of a backend's contract, for backends of your own | | |
 //!
@@ -312,6 +316,8 @@ struct Readme;
 #[cfg(feature = "internals")]
 #[doc(hidden)]
 pub mod internals {
+    #[cfg(feature = "aggregator")]
+    pub use crate::aggregator::journal::fuzz::fuzz_journal;
     pub use crate::ambient::simulated;
     pub use crate::client::Flushing;
     pub use crate::decode::*;

@@ -1,60 +1,141 @@
 //! The contract of the backends, proven for each that this system has.
 //!
 //! A new backend adds a module here.
-#![cfg(any(all(unix, feature = "uds"), feature = "tcp"))]
+#![cfg(any(
+    all(unix, any(feature = "uds", feature = "fifo")),
+    all(windows, feature = "fifo"),
+    all(target_os = "linux", feature = "mqueue"),
+    feature = "tcp"
+))]
 
 use wayside::conformance::Fixture;
 
 /// A directory that is closed to others, as tempfile's own are not.
+#[cfg(any(all(unix, any(feature = "uds", feature = "fifo")), feature = "tcp"))]
 fn private_directory() -> tempfile::TempDir {
     let mut builder = tempfile::Builder::new();
     restrict(&mut builder);
     builder.tempdir().expect("a directory")
 }
 
-#[cfg(unix)]
+#[cfg(all(unix, any(feature = "uds", feature = "fifo", feature = "tcp")))]
 fn restrict(builder: &mut tempfile::Builder<'_, '_>) {
     use std::os::unix::fs::PermissionsExt;
     builder.permissions(std::fs::Permissions::from_mode(0o700));
 }
 
-#[cfg(not(unix))]
+#[cfg(all(not(unix), feature = "tcp"))]
 fn restrict(_builder: &mut tempfile::Builder<'_, '_>) {}
 
-#[cfg(all(unix, feature = "uds"))]
-mod uds {
+/// For a backend whose address is a path: fresh ones in a directory of their own, whose names show
+/// what is left behind.
+#[cfg(all(unix, any(feature = "uds", feature = "fifo")))]
+fn at_paths(backend: impl wayside::backend::Backend, too_long: &str) -> Fixture {
     use std::cell::Cell;
     use std::rc::Rc;
 
+    let directory = Rc::new(private_directory());
+    let listed = Rc::clone(&directory);
+    let count = Cell::new(0);
+    let fresh = move || {
+        count.set(count.get() + 1);
+        let path = directory.path().join(count.get().to_string());
+        path.to_str().expect("text").to_owned()
+    };
+    let leftovers = move || {
+        let entries = std::fs::read_dir(listed.path()).expect("the directory is there");
+        let mut names: Vec<String> = entries
+            .map(|entry| entry.expect("an entry").file_name())
+            .map(|name| name.to_string_lossy().into_owned())
+            .collect();
+        names.sort();
+        names
+    };
+    Fixture::new(backend, fresh)
+        .impossible(["", "/", "/tmp/", "/tmp/a\0b", too_long])
+        .leftovers(leftovers)
+}
+
+#[cfg(all(unix, feature = "uds"))]
+mod uds {
     use wayside::backend::Uds;
 
-    use super::{Fixture, private_directory};
+    use super::{Fixture, at_paths};
 
     fn fixture() -> Fixture {
-        let directory = Rc::new(private_directory());
-        let listed = Rc::clone(&directory);
-        let count = Cell::new(0);
-        let fresh = move || {
-            count.set(count.get() + 1);
-            let path = directory.path().join(format!("{}.sock", count.get()));
-            path.to_str().expect("text").to_owned()
-        };
-        let leftovers = move || {
-            let entries = std::fs::read_dir(listed.path()).expect("the directory is there");
-            let mut names: Vec<String> = entries
-                .map(|entry| entry.expect("an entry").file_name())
-                .map(|name| name.to_string_lossy().into_owned())
-                .collect();
-            names.sort();
-            names
-        };
-        let long = format!("/tmp/{}", "x".repeat(200));
-        Fixture::new(Uds::new(), fresh)
-            .impossible(["", "/", "/tmp/", "/tmp/a\0b", &long])
-            .leftovers(leftovers)
+        at_paths(Uds::new(), &format!("/tmp/{}", "x".repeat(200)))
     }
 
     wayside::conformance_tests!(fixture());
+}
+
+#[cfg(all(unix, feature = "fifo"))]
+mod fifo {
+    use wayside::backend::Fifo;
+
+    use super::{Fixture, at_paths};
+
+    fn fixture() -> Fixture {
+        at_paths(Fifo::new(), &format!("/tmp/{}", "x".repeat(250)))
+    }
+
+    wayside::conformance_tests!(fixture());
+}
+
+#[cfg(all(target_os = "linux", feature = "mqueue"))]
+mod queues;
+
+#[cfg(all(target_os = "linux", feature = "mqueue"))]
+mod mqueue {
+    use std::cell::RefCell;
+    use std::rc::Rc;
+    use std::sync::{Mutex, PoisonError};
+
+    use wayside::backend::{Mqueue, MqueueOptions};
+
+    use super::{Fixture, queues};
+
+    /// What a user may have of queues is little: one test at a time.
+    static TURN: Mutex<()> = Mutex::new(());
+
+    fn fixture_with(messages: u32, message_len: u32) -> Fixture {
+        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let used = Rc::new(RefCell::new(Vec::new()));
+        let listed = Rc::clone(&used);
+        let fresh = move || {
+            let _keep = &turn;
+            let name = queues::fresh();
+            used.borrow_mut().push(name.clone());
+            name
+        };
+        let leftovers = move || {
+            let used = listed.borrow();
+            used.iter().flat_map(|name| queues::names(name)).collect()
+        };
+        let too_long = format!("/{}", "x".repeat(250));
+        let options = MqueueOptions {
+            messages,
+            message_len,
+        };
+        Fixture::new(Mqueue::with(options), fresh)
+            .impossible(["", "/", "name", "/a/b", "/..", "/a\0b", &too_long])
+            .leftovers(leftovers)
+    }
+
+    /// One test has 64 peers.
+    fn fixture() -> Fixture {
+        fixture_with(8, 640)
+    }
+
+    wayside::conformance_tests!(fixture());
+
+    #[test]
+    fn queues_of_one_message_of_a_few_bytes_do() {
+        let fixture = fixture_with(1, 100);
+        wayside::conformance::a5_a_peer_that_left_before_accept_keeps_nobody_out(&fixture);
+        wayside::conformance::l1_bytes_arrive_in_order_both_ways(&fixture);
+        wayside::conformance::l4_the_end_of_a_peer_follows_its_bytes(&fixture);
+    }
 }
 
 #[cfg(feature = "tcp")]
@@ -95,4 +176,37 @@ mod tcp {
         }
         wayside::conformance::run_all(&fixture_at("[::1]:0"));
     }
+}
+
+#[cfg(all(windows, feature = "fifo"))]
+mod fifo {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use wayside::backend::Fifo;
+
+    use super::Fixture;
+
+    /// Names are shared by all of the system.
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+
+    fn fixture() -> Fixture {
+        let fresh = || {
+            let count = COUNT.fetch_add(1, Ordering::Relaxed);
+            format!("test-{}-{count}", std::process::id())
+        };
+        let long = "x".repeat(200);
+        let impossible = [
+            "",
+            r"\\server\s",
+            r"\\server\pipe\shop",
+            r"\\.\pipe\",
+            "a/b",
+            "a b",
+            "a\0b",
+            &long,
+        ];
+        Fixture::new(Fifo::new(), fresh).impossible(impossible)
+    }
+
+    wayside::conformance_tests!(fixture());
 }

@@ -1,10 +1,16 @@
 //! No descriptor is leaked. Alone in its file: other tests of the process would disturb the count.
-#![cfg(all(target_os = "linux", feature = "uds", feature = "tcp"))]
+#![cfg(all(
+    target_os = "linux",
+    feature = "uds",
+    feature = "tcp",
+    feature = "fifo",
+    feature = "mqueue"
+))]
 
 mod roles;
 
 use roles::{accept, directory, greet};
-use wayside::backend::{Backend, Tcp, Uds};
+use wayside::backend::{Backend, Fifo, Mqueue, Tcp, Uds};
 
 fn open_descriptors() -> usize {
     roles::names(std::path::Path::new("/proc/self/fd")).len()
@@ -32,9 +38,13 @@ fn cycle(backend: &dyn Backend, address: &str) {
 fn whatever_is_dropped_is_closed() {
     let directory = directory();
     let path = directory.path().join("a.sock");
+    let mailbox = directory.path().join("a.fifo");
+    let queue = format!("/wayside-descriptors-{}", std::process::id());
     let tcp = Tcp::new(directory.path().join("key"));
     let run = || {
         cycle(&Uds::new(), roles::address(&path));
+        cycle(&Fifo::new(), roles::address(&mailbox));
+        cycle(&Mqueue::new(), &queue);
         cycle(&tcp, "127.0.0.1:0");
     };
     // What is opened once and for ever is opened now.

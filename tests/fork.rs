@@ -1,5 +1,8 @@
 //! A forked child has none of its parent's connections.
-#![cfg(all(unix, any(feature = "uds", feature = "tcp")))]
+#![cfg(all(
+    unix,
+    any(feature = "uds", feature = "tcp", feature = "fifo", feature = "mqueue")
+))]
 #![expect(unsafe_code, reason = "fork is what is tested")]
 #![expect(clippy::unwrap_used, reason = "a test says by panic what is wrong")]
 
@@ -20,6 +23,10 @@ fn in_a_role() {
     match role.as_str() {
         #[cfg(feature = "uds")]
         "uds" => forker(&wayside::backend::Uds::new(), &arguments[0]),
+        #[cfg(feature = "fifo")]
+        "fifo" => forker(&wayside::backend::Fifo::new(), &arguments[0]),
+        #[cfg(all(target_os = "linux", feature = "mqueue"))]
+        "mqueue" => forker(&wayside::backend::Mqueue::new(), &arguments[0]),
         #[cfg(feature = "tcp")]
         "tcp" => forker(&wayside::backend::Tcp::new(&arguments[1]), &arguments[0]),
         other => panic!("no such role: {other}"),
@@ -49,9 +56,11 @@ fn forker(backend: &dyn Backend, address: &str) {
 fn the_child_of_a_killed_process_holds_nothing(backend: &dyn Backend, role: &str, key: &str) {
     let directory = directory();
     let path = directory.path().join("a.sock");
+    let queue = format!("/wayside-killed-{}", std::process::id());
     let address = match role {
-        "uds" => roles::address(&path),
-        _ => "127.0.0.1:0",
+        "tcp" => "127.0.0.1:0",
+        "mqueue" => queue.as_str(),
+        _ => roles::address(&path),
     };
     let mut forker = Process::start(role, &[address, key]);
     let address = forker.says();
@@ -203,6 +212,84 @@ mod uds {
     #[test]
     fn the_child_of_a_killed_process_has_nothing() {
         the_child_of_a_killed_process_holds_nothing(&Uds::new(), "uds", "");
+    }
+
+    #[test]
+    fn the_links_can_t_be_used() {
+        run(a_child_can_t_use_the_links);
+    }
+
+    #[test]
+    fn the_links_are_not_kept_open() {
+        run(a_child_does_not_keep_the_links_open);
+    }
+
+    #[test]
+    fn dropping_the_links_ends_nothing() {
+        run(a_child_that_drops_the_links_ends_nothing);
+    }
+
+    #[test]
+    fn the_address_is_not_held() {
+        run(a_child_does_not_hold_the_address);
+    }
+}
+
+#[cfg(feature = "fifo")]
+mod fifo {
+    use wayside::backend::Fifo;
+
+    use super::*;
+
+    fn run(test: fn(&dyn Backend, &str)) {
+        let directory = directory();
+        let path = directory.path().join("a.fifo");
+        test(&Fifo::new(), roles::address(&path));
+    }
+
+    #[test]
+    fn the_child_of_a_killed_process_has_nothing() {
+        the_child_of_a_killed_process_holds_nothing(&Fifo::new(), "fifo", "");
+    }
+
+    #[test]
+    fn the_links_can_t_be_used() {
+        run(a_child_can_t_use_the_links);
+    }
+
+    #[test]
+    fn the_links_are_not_kept_open() {
+        run(a_child_does_not_keep_the_links_open);
+    }
+
+    #[test]
+    fn dropping_the_links_ends_nothing() {
+        run(a_child_that_drops_the_links_ends_nothing);
+    }
+
+    #[test]
+    fn the_address_is_not_held() {
+        run(a_child_does_not_hold_the_address);
+    }
+}
+
+#[cfg(all(target_os = "linux", feature = "mqueue"))]
+mod mqueue {
+    use wayside::backend::Mqueue;
+
+    use super::*;
+
+    fn run(test: fn(&dyn Backend, &str)) {
+        use std::sync::atomic::{AtomicU32, Ordering};
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let pid = std::process::id();
+        test(&Mqueue::new(), &format!("/wayside-fork-{pid}-{count}"));
+    }
+
+    #[test]
+    fn the_child_of_a_killed_process_has_nothing() {
+        the_child_of_a_killed_process_holds_nothing(&Mqueue::new(), "mqueue", "");
     }
 
     #[test]

@@ -36,3 +36,9 @@ fn envelopes() {
 fn sessions() {
     over_corpus("session", 20, fuzz_session);
 }
+
+#[cfg(feature = "aggregator")]
+#[test]
+fn journals() {
+    over_corpus("journal", 10, wayside::internals::fuzz_journal);
+}

@@ -6,13 +6,15 @@ use wayside::backend::{Backend, Capabilities, EndOfPeer, PeerIdentity};
 
 const README: &str = include_str!("../README.md");
 
-/// The column of this platform.
-const SYSTEM: &str = if cfg!(any(target_os = "linux", target_os = "android")) {
-    "Linux"
+/// What the table calls this system: the first of these that a transport has a row for.
+const SYSTEM: &[&str] = if cfg!(any(target_os = "linux", target_os = "android")) {
+    &["Linux"]
 } else if cfg!(windows) {
-    "Windows"
+    &["Windows"]
+} else if cfg!(target_os = "freebsd") {
+    &["FreeBSD", "macOS, BSD"]
 } else {
-    "macOS, BSD"
+    &["macOS, BSD"]
 };
 
 /// The transports that this build has, wherever it runs.
@@ -20,6 +22,10 @@ fn backends() -> Vec<Box<dyn Backend>> {
     vec![
         #[cfg(feature = "uds")]
         Box::new(wayside::backend::Uds::new()),
+        #[cfg(feature = "fifo")]
+        Box::new(wayside::backend::Fifo::new()),
+        #[cfg(feature = "mqueue")]
+        Box::new(wayside::backend::Mqueue::new()),
         #[cfg(feature = "tcp")]
         Box::new(wayside::backend::Tcp::new("")),
     ]
@@ -32,70 +38,89 @@ fn table(first: &str) -> Vec<Vec<&'static str>> {
         .lines()
         .skip_while(|line| !line.starts_with(&start))
         .take_while(|line| line.starts_with('|'));
-    let cells = |line: &'static str| line.trim_matches('|').split('|').map(str::trim).collect();
+    let cells = |line: &'static str| {
+        let inside = line
+            .strip_prefix('|')
+            .and_then(|line| line.strip_suffix('|'));
+        inside.unwrap_or(line).split('|').map(str::trim).collect()
+    };
     let rows: Vec<Vec<&str>> = lines.map(cells).collect();
     assert!(rows.len() > 2, "no table that begins with {first}");
     rows
 }
 
-fn expected(capabilities: &Capabilities, column: &str) -> Option<String> {
-    Some(match column {
-        "transport" => format!("`{}`", capabilities.scheme),
-        _ if column == SYSTEM => match capabilities.unsupported {
-            Some(_) => "not there".to_owned(),
-            None => match capabilities.peer_identity {
-                PeerIdentity::UserAndProcess => "user, group, process".to_owned(),
-                PeerIdentity::User => "user, group".to_owned(),
-                PeerIdentity::Key => "key".to_owned(),
-                other => panic!("the table has no words for {other:?}"),
-            },
+/// What stands in a column about a transport that works here.
+fn expected(capabilities: &Capabilities, column: &str) -> String {
+    match column {
+        "knows of a peer" => match capabilities.peer_identity {
+            // Windows has no group that a user acts as.
+            PeerIdentity::UserAndProcess if cfg!(windows) => "user, process".to_owned(),
+            PeerIdentity::UserAndProcess => "user, group, process".to_owned(),
+            PeerIdentity::User => "user, group".to_owned(),
+            PeerIdentity::Key => "key".to_owned(),
+            other => panic!("the table has no words for {other:?}"),
         },
-        "Linux" | "macOS, BSD" | "Windows" => return None,
-        "end of a peer shows" => match capabilities.end_of_peer {
+        "the end of a peer shows" => match capabilities.end_of_peer {
             EndOfPeer::AtOnce => "at once".to_owned(),
             EndOfPeer::ByPing => "by ping".to_owned(),
             other => panic!("the table has no words for {other:?}"),
         },
-        "largest piece" => match capabilities.chunk_len_max {
-            Some(len) => format!("{len} bytes"),
+        "moves" => match capabilities.chunk_len_max {
+            Some(len) => format!("messages of {len} bytes"),
             None => "a stream".to_owned(),
         },
         "peers by stock limits" => match capabilities.peers_stock_max {
             Some(count) => count.to_string(),
-            None => "as descriptors allow".to_owned(),
+            None => format!("descriptors: {} each", capabilities.descriptors_per_peer),
         },
         other => panic!("the table has a column that nothing checks: {other}"),
-    })
+    }
+}
+
+/// The same of a transport that is not there.
+fn expected_of_none(column: &str) -> String {
+    match column {
+        "knows of a peer" => "not there".to_owned(),
+        _ => String::new(),
+    }
 }
 
 #[test]
 fn the_table_of_transports_is_what_they_say_of_themselves() {
     let rows = table("transport");
     let columns = &rows[0];
-    assert!(columns.contains(&SYSTEM), "no column for this system");
+    assert_eq!(columns[..2], ["transport", "on"]);
     for backend in backends() {
         let capabilities = backend.capabilities();
         let name = format!("`{}`", capabilities.scheme);
-        let row = rows.iter().find(|row| row[0] == name);
-        let row = row.unwrap_or_else(|| panic!("no row for {name}"));
-        for (column, cell) in columns.iter().zip(row) {
-            if let Some(expected) = expected(&capabilities, column) {
-                assert_eq!(*cell, expected, "{name}: {column}");
-            }
+        let row_on = |system: &&str| rows.iter().find(|row| row[..2] == [name.as_str(), *system]);
+        let row = SYSTEM.iter().find_map(row_on);
+        let row = row.unwrap_or_else(|| panic!("no row for {name} on {SYSTEM:?}"));
+        assert_eq!(row.len(), columns.len(), "{row:?}");
+        for (column, cell) in columns.iter().zip(row).skip(2) {
+            let expected = match capabilities.unsupported {
+                Some(_) => expected_of_none(column),
+                None => expected(&capabilities, column),
+            };
+            assert_eq!(*cell, expected, "{name}: {column}");
         }
     }
 }
 
-#[cfg(all(feature = "uds", feature = "tcp"))]
+/// Which rows there are does not depend on where the test runs.
 #[test]
-fn the_table_has_no_transport_that_is_not_there() {
-    let schemes: Vec<String> = backends()
+fn the_table_has_a_row_for_each_transport_on_each_system() {
+    let mut rows: Vec<(&str, &str)> = table("transport")[2..]
         .iter()
-        .map(|backend| format!("`{}`", backend.capabilities().scheme))
+        .map(|row| (row[0], row[1]))
         .collect();
-    for row in &table("transport")[2..] {
-        assert!(schemes.contains(&row[0].to_owned()), "{}", row[0]);
-    }
+    rows.retain(|row| *row != ("`fifo`", "FreeBSD"));
+    let systems = ["Linux", "macOS, BSD", "Windows"];
+    let expected: Vec<_> = ["`uds`", "`fifo`", "`mqueue`", "`tcp`"]
+        .iter()
+        .flat_map(|name| systems.map(|system| (*name, system)))
+        .collect();
+    assert_eq!(rows, expected);
 }
 
 #[test]
@@ -119,7 +144,14 @@ fn the_examples_it_names_exist_and_none_is_left_out() {
 }
 
 /// What a deployment reads there is what it sees.
-#[cfg(all(feature = "settings", feature = "tcp", feature = "uds", unix))]
+#[cfg(all(
+    feature = "settings",
+    feature = "tcp",
+    feature = "uds",
+    feature = "fifo",
+    feature = "mqueue",
+    target_os = "linux"
+))]
 #[test]
 fn the_mistake_it_shows_is_what_is_printed() {
     let text = "transport = \"udp\"";

@@ -226,6 +226,11 @@ fn events_under_load_share_system_calls() {
     const EVENTS: u64 = 100_000;
     on_every_transport(|place| {
         let pair = Pair::at(place);
+        // A small queue takes eight of these at once, and holds four such pieces.
+        let max = match place.transport.backend().capabilities().chunk_len_max {
+            Some(_) => EVENTS / 2,
+            None => EVENTS / 5,
+        };
         let before = pair.totals();
         for number in 0..EVENTS {
             let tick = Tick {
@@ -241,7 +246,7 @@ fn events_under_load_share_system_calls() {
         for (side, (count, before)) in ["client", "server"].iter().zip(counts.iter().zip(before)) {
             let calls = count - before;
             println!("{}: {side}: {calls} for {EVENTS} events", place.transport);
-            assert!(calls < EVENTS / 5, "{side}: {calls} for {EVENTS} events");
+            assert!(calls < max, "{side}: {calls} for {EVENTS} events");
         }
     });
 }
@@ -251,6 +256,11 @@ fn a_call_takes_one_send_and_one_recv_on_each_side() {
     const CALLS: u64 = 500;
     on_every_transport(|place| {
         let pair = Pair::at(place);
+        // That a message was the last a queue tells only when it is asked for another.
+        let each = match place.transport.backend().capabilities().chunk_len_max {
+            Some(_) => 3,
+            None => 2,
+        };
         let call = |number| {
             let reply = pair.client.call(&number, PATIENCE).expect("a reply");
             assert_eq!(reply, number);
@@ -263,7 +273,7 @@ fn a_call_takes_one_send_and_one_recv_on_each_side() {
             let calls = count - before;
             println!("{}: {side}: {calls} for {CALLS} calls", place.transport);
             // A little more is allowed for: the client's threads hand over now and then.
-            assert!(calls <= CALLS * 2 + CALLS / 2, "{side}: {calls}");
+            assert!(calls <= CALLS * each + CALLS / 2, "{side}: {calls}");
         }
     });
 }

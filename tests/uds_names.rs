@@ -1,11 +1,7 @@
 //! Names of Unix sockets, fought over by real processes: one owner at a time, a dead one's name is
 //! taken over, a live one's never, and only users who may get in do.
 #![cfg(all(unix, feature = "uds"))]
-#![expect(
-    clippy::unwrap_used,
-    clippy::print_stdout,
-    reason = "a test says by panic what is wrong, and by print what it skips"
-)]
+#![expect(clippy::unwrap_used, reason = "a test says by panic what is wrong")]
 
 mod roles;
 
@@ -13,16 +9,15 @@ use std::fs::{self, Permissions};
 use std::io::ErrorKind;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
-use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{self, Command};
 
-use roles::{Process, accept, address, directory, hear, names, receive, say, send};
+use roles::{
+    NOBODY, Process, accept, address, as_nobody, directory, hear, names, receive, say, send,
+};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketType};
 use rustix::process::{Pid, Signal, geteuid, kill_process, umask};
 use wayside::backend::{Backend, Link, PeerIdentity, Uds, runtime_directory};
-
-const NOBODY: u32 = 65534;
 
 #[test]
 fn in_a_role() {
@@ -323,24 +318,6 @@ fn a_runtime_directory_that_is_a_link_is_refused() {
     let error = runtime_directory(Some(&link)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::PermissionDenied);
     assert!(error.to_string().contains("link"), "{error}");
-}
-
-/// How to start this binary as a user who is nobody. `None` unless we are root.
-fn as_nobody(directory: &Path) -> Option<impl Fn() -> Command> {
-    if !geteuid().is_root() {
-        println!("skipped: only root can start a process as another user");
-        return None;
-    }
-    // Where it lies now may be closed to others.
-    let exe = directory.join("exe");
-    fs::copy(std::env::current_exe().unwrap(), &exe).unwrap();
-    fs::set_permissions(&exe, Permissions::from_mode(0o755)).unwrap();
-    fs::set_permissions(directory, Permissions::from_mode(0o755)).unwrap();
-    Some(move || {
-        let mut command = Command::new(&exe);
-        command.uid(NOBODY).gid(NOBODY);
-        command
-    })
 }
 
 #[test]

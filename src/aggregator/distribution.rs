@@ -32,6 +32,23 @@ impl Buckets {
         )
     }
 
+    /// Whether they are of the shape that all histograms share: a peer's need not be.
+    pub(crate) fn is_well_formed(&self) -> bool {
+        let rising = self.0.is_sorted_by(|a, b| a.0 < b.0);
+        let within = |last: &(u16, u64)| usize::from(last.0) < config().total_buckets();
+        rising && self.0.last().is_none_or(within)
+    }
+
+    /// Adds others. Both are well formed.
+    pub(crate) fn merge(&mut self, others: &Self) {
+        for &(index, count) in &others.0 {
+            match self.0.binary_search_by_key(&index, |bucket| bucket.0) {
+                Ok(at) => self.0[at].1 = self.0[at].1.saturating_add(count),
+                Err(at) => self.0.insert(at, (index, count)),
+            }
+        }
+    }
+
     /// The values in all buckets.
     #[must_use]
     pub fn count(&self) -> u64 {
@@ -57,12 +74,10 @@ impl Distribution {
     /// Adds buckets of another. False, and nothing is changed, if they are not of this shape.
     #[must_use]
     pub fn merge(&mut self, buckets: &Buckets) -> bool {
-        let own = self.histogram.as_mut_slice();
-        let rising = buckets.0.is_sorted_by(|a, b| a.0 < b.0);
-        let within = |(index, _): &(u16, u64)| usize::from(*index) < own.len();
-        if !rising || !buckets.0.iter().all(within) {
+        if !buckets.is_well_formed() {
             return false;
         }
+        let own = self.histogram.as_mut_slice();
         for (index, count) in &buckets.0 {
             let slot = &mut own[usize::from(*index)];
             *slot = slot.saturating_add(*count);

@@ -2,7 +2,7 @@
 //!
 //! Frozen once released: append variants, never change fields.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::attack::AttackBody;
 use super::distribution::Buckets;
@@ -25,8 +25,32 @@ impl Protocol for Reports {
 }
 
 /// A worker: one process, or a part of one. Never used twice.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+///
+/// For people (in JSON) it is 32 hexadecimal digits, since few readers keep numbers of 128 bits whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WorkerId(pub u128);
+
+impl Serialize for WorkerId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if serializer.is_human_readable() {
+            serializer.collect_str(self)
+        } else {
+            serializer.serialize_u128(self.0)
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for WorkerId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        if deserializer.is_human_readable() {
+            let digits = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+            let number = u128::from_str_radix(&digits, 16);
+            number.map(Self).map_err(serde::de::Error::custom)
+        } else {
+            u128::deserialize(deserializer).map(Self)
+        }
+    }
+}
 
 impl std::fmt::Display for WorkerId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -211,4 +235,19 @@ pub struct ConfigDocument {
     pub hash: u64,
     /// The document, as JSON text.
     pub json: String,
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_is_hexadecimal_for_people() {
+        let worker = WorkerId(0xAB << 100 | 7);
+        let json = serde_json::to_string(&worker).unwrap();
+        assert_eq!(json, "\"00000ab0000000000000000000000007\"");
+        assert_eq!(serde_json::from_str::<WorkerId>(&json).unwrap(), worker);
+        assert!(serde_json::from_str::<WorkerId>("\"shop\"").is_err());
+    }
 }

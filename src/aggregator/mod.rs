@@ -3,15 +3,27 @@
 //! Each process has a worker, one process on the host has the agent; see docs/aggregator.md for who
 //! owns what.
 
+mod agent;
 mod attack;
 mod distribution;
+mod files;
+pub mod journal;
 mod ledger;
+pub mod lifecycle;
 mod message;
 mod moment;
+mod readable;
 mod report;
 mod series;
+pub mod sink;
+pub mod source;
 mod worker;
 
+pub use agent::{
+    Agent, AgentBounds, AgentBuilder, AgentError, Application, ApplicationStatus, AttackWave,
+    Detector, Ended, Farewell, Keeping, MemoryStatus, QueueStatus, RateLimit, SetConfigError,
+    Sight, SinkStatus, Status, StatusError, status,
+};
 pub use attack::{
     ATTACK_ENTRIES_MAX, ATTACK_TEXT_LEN_MAX, Attack, AttackBody, AttackRequest, CUT_MARK,
 };

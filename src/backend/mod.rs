@@ -12,6 +12,12 @@
 
 mod capabilities;
 mod directory;
+#[cfg(feature = "fifo")]
+mod fifo;
+#[cfg(feature = "mqueue")]
+mod mqueue;
+#[cfg(all(unix, any(feature = "uds", feature = "fifo")))]
+mod name;
 #[cfg(feature = "tcp")]
 mod tcp;
 #[cfg(feature = "uds")]
@@ -27,6 +33,10 @@ pub use crate::fork::Guarded;
 
 pub use capabilities::{Capabilities, EndOfPeer, PeerIdentity};
 pub use directory::runtime_directory;
+#[cfg(feature = "fifo")]
+pub use fifo::Fifo;
+#[cfg(feature = "mqueue")]
+pub use mqueue::{Mqueue, MqueueOptions};
 #[cfg(feature = "tcp")]
 pub use tcp::Tcp;
 #[cfg(feature = "uds")]
@@ -89,6 +99,10 @@ pub trait Listener: Source + Send {
 
 /// One end of a connection to exactly one peer.
 ///
+/// A dropped link may take its poll to end for its peer: at the next poll, or with the last of what
+/// is registered there. A link may belong to the first `mio::Poll` it is registered with, and an accepted one to that of
+/// its listener: where the system joins the two for ever, registering it elsewhere fails.
+///
 /// 1. **L1** Bytes arrive in order, each once, in both directions at the same time, however the
 ///    calls on either side cut them. A link whose connecting is not finished answers `WouldBlock`
 ///    until it is, then becomes ready, or fails with the reason.
@@ -107,7 +121,8 @@ pub trait Listener: Source + Send {
 ///    an error, if not at once then once the system has noticed. If bytes of ours were left unread
 ///    there, the last of the peer's may be lost (TCP resets such a connection): an orderly end is
 ///    agreed upon above. A transport that can't tell says so in [`Capabilities::end_of_peer`], and
-///    the session's ping finds out.
+///    the session's ping finds out. One that takes bytes before the system has room for them may
+///    lose those: how many is [`Capabilities::in_flight_len_max`].
 /// 5. **L5** A link's back-pressure, limits and end concern no other link.
 /// 6. **L6** [`peer`](Link::peer) is complete once `recv` has given a byte, and what it says was
 ///    vouched for by the system, never by the peer alone.

@@ -436,6 +436,17 @@ impl<P: Protocol> Driver<P> {
 
     // ---- the end of a connection ----
 
+    /// After a panic in the link or its backend: nothing more is asked of that link.
+    pub(crate) fn give_up_link(&mut self, now: Instant) {
+        let link = self.shared.outgoing().wire.detach();
+        // Taken from under the lock first: dropping it may panic once more.
+        if catch_unwind(AssertUnwindSafe(|| drop(link))).is_err() {
+            log::error!("a link panicked while it was dropped");
+        }
+        self.retry_at = None;
+        self.lose(CloseReason::HandlerPanicked, now);
+    }
+
     fn lose(&mut self, mut reason: CloseReason, now: Instant) {
         if let Some(session) = &self.session {
             reason = session.at_end(reason);

@@ -19,6 +19,7 @@
 //!
 //! Whoever lets go of the duty wakes one parked caller, if there is any: it drives on.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Mutex, MutexGuard, TryLockError};
 use std::thread;
@@ -145,7 +146,12 @@ impl<P: Protocol> OnDuty<'_, P> {
             // by itself once that is much. On a core of our own this takes no time.
             thread::yield_now();
         }
-        driver.turn(ambient::now());
+        // Only a backend of the application's own can panic here. It costs that connection, not the
+        // thread that happened to drive, nor those who wait for it.
+        let turn = || driver.turn(ambient::now());
+        if catch_unwind(AssertUnwindSafe(turn)).is_err() {
+            driver.give_up_link(ambient::now());
+        }
     }
 
     /// True if the client is closed.
@@ -155,6 +161,10 @@ impl<P: Protocol> OnDuty<'_, P> {
             if shared.outgoing().has_ended_parked() {
                 return false;
             }
+        }
+        // A dropped link may end for its peer only at the next poll, and the client may live on.
+        if let Err(error) = self.engine.event_loop.wait(Some(ambient::now()), |_| {}) {
+            log::debug!("the client's last poll failed: {error}");
         }
         true
     }

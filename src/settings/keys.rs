@@ -82,6 +82,26 @@ const fn tcp(name: &'static str, kind: Kind, default: Default, meaning: &'static
     }
 }
 
+const fn fifo(name: &'static str, kind: Kind, default: Default, meaning: &'static str) -> Key {
+    Key {
+        section: "fifo",
+        name,
+        kind,
+        default,
+        meaning,
+    }
+}
+
+const fn mqueue(name: &'static str, kind: Kind, default: Default, meaning: &'static str) -> Key {
+    Key {
+        section: "mqueue",
+        name,
+        kind,
+        default,
+        meaning,
+    }
+}
+
 const fn limit(name: &'static str, kind: Kind, meaning: &'static str) -> Key {
     Key {
         section: "limits",
@@ -93,7 +113,7 @@ const fn limit(name: &'static str, kind: Kind, meaning: &'static str) -> Key {
 }
 
 /// In the order in which settings are printed.
-pub(super) const KEYS: [Key; 24] = [
+pub(super) const KEYS: [Key; 27] = [
     top(
         "transport",
         Kind::Transports,
@@ -149,6 +169,24 @@ pub(super) const KEYS: [Key; 24] = [
         Kind::Flag,
         Default::Text("false"),
         "Also take addresses that other hosts can reach. What is sent is not encrypted.",
+    ),
+    fifo(
+        "path",
+        Kind::Path,
+        Default::Derived("`<dir>/<name>.fifo`"),
+        "The FIFO where clients announce themselves. Each then gets two of its own beside it, which lose their names once both sides have them. On Windows the path stands for a named pipe, or is one: `\\\\.\\pipe\\shop`.",
+    ),
+    mqueue(
+        "messages",
+        Kind::Count,
+        Default::Text("8"),
+        "The messages that each queue of a client holds. Without privilege the system allows 10 (`fs.mqueue.msg_max`).",
+    ),
+    mqueue(
+        "message_len",
+        Kind::Size(Width::U32),
+        Default::Text("896"),
+        "The longest message, in bytes: at most 1 MiB; without privilege the system allows 8192 (`fs.mqueue.msgsize_max`). With the defaults 51 clients fit into what a user may have (`RLIMIT_MSGQUEUE`).",
     ),
     limit(
         "frame_len_max",

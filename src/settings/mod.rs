@@ -24,6 +24,13 @@
 //! key = "/run/shop/shop.key"        # instead of <dir>/<name>.key
 //! beyond_loopback = false
 //!
+//! [fifo]
+//! path = "/srv/shop/shop.fifo"      # instead of <dir>/<name>.fifo
+//!
+//! [mqueue]                          # the queues are /wayside-<name> and what derives from it
+//! messages = 8
+//! message_len = 896
+//!
 //! [limits]                          # the fields of `Limits`
 //! frame_len_max = "4 MiB"           # sizes: bytes as an integer, or with a unit
 //! ping_interval = "5s"              # durations: "250ms", "5s", "1m 30s"
@@ -381,6 +388,14 @@ impl Settings {
         }
     }
 
+    #[cfg(feature = "mqueue")]
+    fn count(&self, section: &str, name: &str) -> Option<u32> {
+        match self.value(section, name)? {
+            Value::Number(number) => u32::try_from(*number).ok(),
+            _ => None,
+        }
+    }
+
     fn choices(&self) -> &[Choice] {
         match self.value("", "transport") {
             Some(Value::Transports(choices)) => choices,
@@ -389,7 +404,7 @@ impl Settings {
     }
 
     /// The path that a key gives, else `<dir>/<name>.<extension>`.
-    #[cfg(any(feature = "uds", feature = "tcp"))]
+    #[cfg(any(feature = "uds", feature = "tcp", feature = "fifo"))]
     fn path_or_derived(
         &self,
         section: &str,

@@ -8,12 +8,16 @@ use super::document::{Node, Place};
 use super::error::{SettingsError, SettingsErrorKind};
 use super::suggest;
 use super::value::{self, Fault, PathProblem};
-#[cfg(any(feature = "uds", feature = "tcp"))]
+#[cfg(any(feature = "uds", feature = "tcp", feature = "fifo", feature = "mqueue"))]
 use crate::backend::Backend;
+#[cfg(feature = "fifo")]
+use crate::backend::Fifo;
 #[cfg(feature = "tcp")]
 use crate::backend::Tcp;
 #[cfg(feature = "uds")]
 use crate::backend::Uds;
+#[cfg(feature = "mqueue")]
+use crate::backend::{Mqueue, MqueueOptions};
 use crate::endpoint::{Endpoint, EndpointError};
 use crate::transport::Transport;
 
@@ -50,8 +54,8 @@ type Make = fn(&Settings, Option<&str>) -> Result<Transport, SettingsError>;
 /// Whether this build, on this system, has a transport.
 #[cfg_attr(
     any(
-        all(feature = "uds", feature = "tcp"),
-        not(any(feature = "uds", feature = "tcp"))
+        all(feature = "uds", feature = "tcp", feature = "fifo", feature = "mqueue"),
+        not(any(feature = "uds", feature = "tcp", feature = "fifo", feature = "mqueue"))
     ),
     expect(dead_code, reason = "this build has all of them, or none")
 )]
@@ -61,15 +65,13 @@ enum Presence {
     NotOnThisSystem(&'static str),
     /// Its cargo feature is off.
     NotInThisBuild,
-    /// It is planned.
-    NotYet,
 }
 
 const BUILTINS: [Builtin; 4] = [
     Builtin {
         scheme: "uds",
         presence: uds,
-        check_address: check_socket_path,
+        check_address: check_file_path,
     },
     Builtin {
         scheme: "tcp",
@@ -78,13 +80,13 @@ const BUILTINS: [Builtin; 4] = [
     },
     Builtin {
         scheme: "fifo",
-        presence: || Presence::NotYet,
-        check_address: |_| Ok(()),
+        presence: fifo,
+        check_address: check_file_path,
     },
     Builtin {
         scheme: "mqueue",
-        presence: || Presence::NotYet,
-        check_address: |_| Ok(()),
+        presence: mqueue,
+        check_address: check_queue_name,
     },
 ];
 
@@ -130,7 +132,50 @@ fn tcp() -> Presence {
     Presence::NotInThisBuild
 }
 
-#[cfg(any(feature = "uds", feature = "tcp"))]
+#[cfg(feature = "fifo")]
+fn fifo() -> Presence {
+    fn make(settings: &Settings, address: Option<&str>) -> Result<Transport, SettingsError> {
+        let address = match address {
+            Some(address) => address.to_owned(),
+            None => settings.path_or_derived("fifo", "path", "fifo")?,
+        };
+        Ok(Transport::new(Fifo::new(), address))
+    }
+    presence(&Fifo::new(), make)
+}
+
+#[cfg(not(feature = "fifo"))]
+fn fifo() -> Presence {
+    Presence::NotInThisBuild
+}
+
+#[cfg(feature = "mqueue")]
+fn mqueue() -> Presence {
+    fn make(settings: &Settings, address: Option<&str>) -> Result<Transport, SettingsError> {
+        let defaults = MqueueOptions::default();
+        let options = MqueueOptions {
+            messages: settings
+                .count("mqueue", "messages")
+                .unwrap_or(defaults.messages),
+            message_len: settings
+                .count("mqueue", "message_len")
+                .unwrap_or(defaults.message_len),
+        };
+        let address = match address {
+            Some(address) => address.to_owned(),
+            None => format!("/wayside-{}", settings.name()),
+        };
+        Ok(Transport::new(Mqueue::with(options), address))
+    }
+    presence(&Mqueue::new(), make)
+}
+
+#[cfg(not(feature = "mqueue"))]
+fn mqueue() -> Presence {
+    Presence::NotInThisBuild
+}
+
+#[cfg(any(feature = "uds", feature = "tcp", feature = "fifo", feature = "mqueue"))]
 fn presence(backend: &dyn Backend, make: Make) -> Presence {
     match backend.capabilities().unsupported {
         Some(reason) => Presence::NotOnThisSystem(reason),
@@ -138,8 +183,15 @@ fn presence(backend: &dyn Backend, make: Make) -> Presence {
     }
 }
 
-fn check_socket_path(text: &str) -> Result<(), String> {
+fn check_file_path(text: &str) -> Result<(), String> {
     value::check_path(text).map_err(|problem: PathProblem| problem.to_string())
+}
+
+fn check_queue_name(text: &str) -> Result<(), String> {
+    match text.strip_prefix('/') {
+        Some(name) if !name.is_empty() && !name.contains(['/', '\0']) => Ok(()),
+        _ => Err("is no queue's name: write a slash and a name, such as /wayside-shop".to_owned()),
+    }
 }
 
 /// The transports that may be named: this crate's, and the program's own.
@@ -215,10 +267,6 @@ impl Known<'_> {
                 "the transport is known, but this build does not have it: enable the cargo \
                  feature `{scheme}` of wayside"
             ),
-            Presence::NotYet => {
-                "the transport is known, but this version of wayside does not have it yet"
-                    .to_owned()
-            }
         };
         Err(self.not_here(&problem))
     }
@@ -284,7 +332,7 @@ fn own_scheme(transport: &Transport) -> &'static str {
 }
 
 #[cfg(test)]
-#[cfg(not(all(feature = "uds", feature = "tcp")))]
+#[cfg(not(all(feature = "uds", feature = "tcp", feature = "fifo", feature = "mqueue")))]
 mod tests {
     use super::*;
 
@@ -299,7 +347,7 @@ mod tests {
     #[cfg(not(feature = "uds"))]
     #[test]
     fn a_build_without_uds_names_the_feature() {
-        let here = if cfg!(feature = "tcp") { "tcp" } else { "none" };
+        let here = Known { own: &[] }.list();
         let expected = format!(
             "wayside.toml:1:13: transport = \"uds\": the transport is known, but this build does \
              not have it: enable the cargo feature `uds` of wayside (here: {here})"
@@ -317,7 +365,27 @@ mod tests {
         );
     }
 
-    #[cfg(not(any(feature = "uds", feature = "tcp")))]
+    #[cfg(not(feature = "fifo"))]
+    #[test]
+    fn a_build_without_fifo_names_the_feature() {
+        let problem = problem("fifo:/run/shop.fifo");
+        assert!(
+            problem.contains("enable the cargo feature `fifo` of wayside"),
+            "{problem}"
+        );
+    }
+
+    #[cfg(not(feature = "mqueue"))]
+    #[test]
+    fn a_build_without_mqueue_names_the_feature() {
+        let problem = problem("mqueue:/shop");
+        assert!(
+            problem.contains("enable the cargo feature `mqueue` of wayside"),
+            "{problem}"
+        );
+    }
+
+    #[cfg(not(any(feature = "uds", feature = "tcp", feature = "fifo", feature = "mqueue")))]
     #[test]
     fn a_build_without_transports_says_so_when_one_is_needed() {
         let settings = Settings::from_text("", "wayside.toml").unwrap();

@@ -72,8 +72,12 @@ impl Process {
             match command.spawn() {
                 Ok(child) => break child,
                 // A fresh copy of a binary is busy while a process that another test has just
-                // forked, and that has not yet turned into its own program, has it open.
-                Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy => {
+                // forked, and that has not yet turned into its own program, has it open. Wine, when
+                // many start at once, now and then has an internal error.
+                Err(error)
+                    if error.kind() == io::ErrorKind::ExecutableFileBusy
+                        || (cfg!(windows) && error.raw_os_error() == Some(1359)) =>
+                {
                     assert!(Instant::now() < deadline, "{error}");
                     thread::yield_now();
                 }
@@ -264,4 +268,32 @@ pub(crate) fn names(path: &Path) -> Vec<PathBuf> {
         .collect();
     names.sort();
     names
+}
+
+/// A user that owns nothing.
+#[cfg(unix)]
+pub(crate) const NOBODY: u32 = 65534;
+
+/// How to start this binary as a user who is nobody. `None` unless we are root.
+#[cfg(unix)]
+pub(crate) fn as_nobody(directory: &Path) -> Option<impl Fn() -> Command> {
+    if !rustix::process::geteuid().is_root() {
+        println!("skipped: only root can start a process as another user");
+        return None;
+    }
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::process::CommandExt;
+
+    // Where it lies now may be closed to others.
+    let exe = directory.join("exe");
+    fs::copy(env::current_exe().expect("a copy of this binary"), &exe)
+        .expect("a copy of this binary");
+    fs::set_permissions(&exe, Permissions::from_mode(0o755)).expect("a copy of this binary");
+    fs::set_permissions(directory, Permissions::from_mode(0o755)).expect("a copy of this binary");
+    Some(move || {
+        let mut command = Command::new(&exe);
+        command.uid(NOBODY).gid(NOBODY);
+        command
+    })
 }

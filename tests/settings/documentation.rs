@@ -33,7 +33,9 @@ fn the_example_in_the_docs_is_a_valid_file() {
     let settings = Settings::from_text(&example, "wayside.toml").unwrap();
     assert_eq!(settings.name(), "shop");
     assert_eq!(settings.limits(), &Limits::default());
-    for section in ["[uds]", "[tcp]", "[limits]", "[agent]", "[worker]"] {
+    for section in [
+        "[uds]", "[tcp]", "[fifo]", "[mqueue]", "[limits]", "[agent]", "[worker]",
+    ] {
         assert!(example.contains(section), "{section}");
     }
 }

@@ -1,6 +1,12 @@
 //! Settings as a program and its operator meet them.
 
-#![cfg(all(feature = "settings", feature = "uds", feature = "tcp"))]
+#![cfg(all(
+    feature = "settings",
+    feature = "uds",
+    feature = "tcp",
+    feature = "fifo",
+    feature = "mqueue"
+))]
 #![expect(
     clippy::unwrap_used,
     reason = "a test may fail where it stands, also in its helpers"
@@ -33,3 +39,12 @@ fn directory() -> tempfile::TempDir {
 fn toml(path: &Path) -> String {
     format!("'{}'", path.display())
 }
+
+/// The transports of this crate that this system has, as errors list them.
+const HERE: &str = if cfg!(target_os = "linux") {
+    "uds, tcp, fifo, mqueue"
+} else if cfg!(unix) {
+    "uds, tcp, fifo"
+} else {
+    "tcp, fifo"
+};

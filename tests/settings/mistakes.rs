@@ -3,7 +3,7 @@
 use wayside::settings::{Settings, SettingsError};
 
 /// The transports of this system, as errors list them.
-const HERE: &str = if cfg!(unix) { "uds, tcp" } else { "tcp" };
+use crate::HERE;
 
 /// A file, and what is said about it. `{here}` stands for the transports of this system.
 const FILES: &[(&str, &str)] = &[
@@ -67,7 +67,7 @@ const FILES: &[(&str, &str)] = &[
     ),
     (
         "[colours]",
-        "wayside.toml:1:2: colours: there is no such section (there is: uds, tcp, limits, agent, worker)",
+        "wayside.toml:1:2: colours: there is no such section (there is: uds, tcp, fifo, mqueue, limits, agent, worker)",
     ),
     (
         "[tcp]\nadress = \"127.0.0.1:1\"",
@@ -298,16 +298,8 @@ const FILES: &[(&str, &str)] = &[
         "wayside.toml:1:13: transport = \"uds:shop.sock\": is a relative path, which means another place to every process: write the whole path",
     ),
     (
-        "transport = \"fifo\"",
-        "wayside.toml:1:13: transport = \"fifo\": the transport is known, but this version of wayside does not have it yet (here: {here})",
-    ),
-    (
-        "transport = [\"tcp\", \"mqueue\"]",
-        "wayside.toml:1:21: transport = \"mqueue\": the transport is known, but this version of wayside does not have it yet (here: {here})",
-    ),
-    (
-        "transport = \"fifo:/run/shop\"",
-        "wayside.toml:1:13: transport = \"fifo:/run/shop\": the transport is known, but this version of wayside does not have it yet (here: {here})",
+        "transport = \"mqueue:shop\"",
+        "wayside.toml:1:13: transport = \"mqueue:shop\": is no queue's name: write a slash and a name, such as /wayside-shop",
     ),
     // Limits that contradict each other: the one that was set is the one to look at.
     (
@@ -377,11 +369,6 @@ const VARIABLES: &[(&str, &str, &str)] = &[
         "WAYSIDE_TRANSPORT",
         "tcp,tpc",
         "WAYSIDE_TRANSPORT = \"tpc\": there is no such transport; did you mean `tcp`? (here: {here})",
-    ),
-    (
-        "WAYSIDE_TRANSPORT",
-        "fifo",
-        "WAYSIDE_TRANSPORT = \"fifo\": the transport is known, but this version of wayside does not have it yet (here: {here})",
     ),
     (
         "WAYSIDE_ENDPOINT",

@@ -65,11 +65,15 @@ fn a_program_moves_by_editing_its_transport() {
         .unwrap()
         .port();
     let text = format!(
-        "transport = \"{{transport}}\"\nname = \"shop\"\ndir = {}\n[tcp]\naddress = \"127.0.0.1:{port}\"\n",
+        "transport = \"{{transport}}\"\nname = \"{}\"\ndir = {}\n[tcp]\naddress = \"127.0.0.1:{port}\"\n",
+        // Queues are the whole system's.
+        format_args!("shop-{}", std::process::id()),
         toml(&directory.path().join("run"))
     );
-    let schemes: &[&str] = if cfg!(unix) {
-        &["uds", "tcp", "uds"]
+    let schemes: &[&str] = if cfg!(target_os = "linux") {
+        &["uds", "tcp", "fifo", "mqueue", "uds"]
+    } else if cfg!(unix) {
+        &["uds", "tcp", "fifo", "uds"]
     } else {
         &["tcp"]
     };

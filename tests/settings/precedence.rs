@@ -100,7 +100,7 @@ fn a_variable_set_to_nothing_is_not_set_and_a_list_becomes_empty() {
 }
 
 /// A value for each key, other than its default.
-const OTHERS: [(&str, &str); 24] = [
+const OTHERS: [(&str, &str); 27] = [
     ("WAYSIDE_TRANSPORT", "tcp"),
     ("WAYSIDE_NAME", "other"),
     ("WAYSIDE_DIR", "/other"),
@@ -110,6 +110,9 @@ const OTHERS: [(&str, &str); 24] = [
     ("WAYSIDE_TCP_ADDRESS", "10.0.0.1:1"),
     ("WAYSIDE_TCP_KEY", "/other.key"),
     ("WAYSIDE_TCP_BEYOND_LOOPBACK", "true"),
+    ("WAYSIDE_FIFO_PATH", "/other.fifo"),
+    ("WAYSIDE_MQUEUE_MESSAGES", "7"),
+    ("WAYSIDE_MQUEUE_MESSAGE_LEN", "512"),
     ("WAYSIDE_LIMITS_FRAME_LEN_MAX", "1 MiB"),
     ("WAYSIDE_LIMITS_OUTBOX_LEN_MAX", "2 MiB"),
     ("WAYSIDE_LIMITS_PARTIAL_LEN_MAX", "3000000"),

@@ -237,6 +237,16 @@ pub fn private_folder() -> TempDir {
     builder.tempdir().unwrap()
 }
 
+/// Message queues that are small: tests that run at the same time share what a user may have.
+#[cfg(feature = "mqueue")]
+#[must_use]
+pub fn small_queues() -> wayside::backend::Mqueue {
+    wayside::backend::Mqueue::with(wayside::backend::MqueueOptions {
+        messages: 4,
+        message_len: 512,
+    })
+}
+
 /// A place for one server on each transport of this platform.
 pub struct Place {
     pub folder: TempDir,
@@ -284,6 +294,23 @@ pub fn places() -> Vec<Place> {
         let transport = Transport::new(wayside::backend::Uds::new(), path.to_str().unwrap());
         places.push(Place { folder, transport });
     }
+    #[cfg(feature = "fifo")]
+    {
+        let folder = private_folder();
+        let path = folder.path().join("s.fifo");
+        let transport = Transport::new(wayside::backend::Fifo::new(), path.to_str().unwrap());
+        places.push(Place { folder, transport });
+    }
+    #[cfg(feature = "mqueue")]
+    {
+        use std::sync::atomic::{AtomicU32, Ordering};
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let folder = private_folder();
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("/wayside-session-{}-{count}", std::process::id());
+        let transport = Transport::new(small_queues(), name);
+        places.push(Place { folder, transport });
+    }
     #[cfg(feature = "tcp")]
     {
         let folder = private_folder();
@@ -299,6 +326,16 @@ pub fn places() -> Vec<Place> {
 }
 
 impl Place {
+    /// So many connections, or as many as a test may have where the system has few.
+    #[must_use]
+    pub fn at_most(&self, count: usize) -> usize {
+        match self.transport.backend().capabilities().peers_stock_max {
+            // Tests that run at the same time have their own.
+            Some(max) => count.min(usize::try_from(max).unwrap() / 4),
+            None => count,
+        }
+    }
+
     /// A server here with a recording handler.
     pub fn serve(&self, limits: Limits) -> Serving {
         let recorder = Recorder::default();

@@ -2,8 +2,10 @@
 //! it gets past a transport's own handshake and no further.
 
 use std::io::ErrorKind;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use mio::event::Source;
 use mio::{Events, Interest, Poll, Token};
 use serde::Serialize;
 use wayside::backend::{Link, Listener};
@@ -35,17 +37,17 @@ pub fn hello() -> Hello {
 
 /// One end of a link, in the hands of the test.
 pub struct Raw {
-    poll: Poll,
-    events: Events,
     link: Box<dyn Link>,
     received: Vec<u8>,
     ended: bool,
+    /// Goes last; see [`Turns`].
+    turns: Arc<Turns>,
 }
 
 impl Raw {
     /// A connection on which nothing was said yet.
     pub fn connect(transport: &Transport) -> Self {
-        Self::new(bare(transport))
+        Self::new(bare(transport), Arc::new(Turns::new()))
     }
 
     /// A connection with a session on it.
@@ -56,15 +58,10 @@ impl Raw {
         raw
     }
 
-    fn new(mut link: Box<dyn Link>) -> Self {
-        let poll = Poll::new().unwrap();
-        let interests = Interest::READABLE | Interest::WRITABLE;
-        poll.registry()
-            .register(&mut link, Token(0), interests)
-            .unwrap();
+    fn new(mut link: Box<dyn Link>, turns: Arc<Turns>) -> Self {
+        turns.add(&mut link);
         Self {
-            poll,
-            events: Events::with_capacity(8),
+            turns,
             link,
             received: Vec::new(),
             ended: false,
@@ -90,6 +87,21 @@ impl Raw {
     /// Writes all of it to a peer that has to take it.
     pub fn say(&mut self, bytes: &[u8]) {
         assert!(self.send(bytes), "the link has ended");
+    }
+
+    /// The same, and reads meanwhile: its peer may take no more before it has got rid of something.
+    pub fn say_listening(&mut self, mut bytes: &[u8]) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            bytes = &bytes[self.send_some(bytes)..];
+            assert!(!self.ended, "the link has ended");
+            if bytes.is_empty() {
+                return;
+            }
+            if !self.read() {
+                self.wait(deadline, "room to write");
+            }
+        }
     }
 
     /// Writes as much as the link takes now.
@@ -162,7 +174,7 @@ impl Raw {
     fn wait(&mut self, deadline: Instant, what: &str) {
         let left = deadline.saturating_duration_since(Instant::now());
         assert!(left > Duration::ZERO, "not in time: {what}");
-        poll(&mut self.poll, &mut self.events, left);
+        self.turns.take(left);
     }
 }
 
@@ -183,23 +195,19 @@ pub fn bare(transport: &Transport) -> Box<dyn Link> {
 
 /// A server without manners.
 pub struct RawServer {
-    poll: Poll,
-    events: Events,
     listener: Box<dyn Listener>,
     pub transport: Transport,
+    turns: Arc<Turns>,
 }
 
 impl RawServer {
     pub fn bind(transport: &Transport) -> Self {
         let mut listener = transport.backend().bind(transport.address()).unwrap();
         let transport = transport.at(listener.address());
-        let poll = Poll::new().unwrap();
-        poll.registry()
-            .register(&mut listener, Token(0), Interest::READABLE)
-            .unwrap();
+        let turns = Arc::new(Turns::new());
+        turns.add(&mut listener);
         Self {
-            poll,
-            events: Events::with_capacity(8),
+            turns,
             listener,
             transport,
         }
@@ -210,11 +218,11 @@ impl RawServer {
         let deadline = Instant::now() + PATIENCE;
         loop {
             match self.listener.accept() {
-                Ok(link) => return Raw::new(link),
+                Ok(link) => return Raw::new(link, Arc::clone(&self.turns)),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     let left = deadline.saturating_duration_since(Instant::now());
                     assert!(left > Duration::ZERO, "nobody has connected in time");
-                    poll(&mut self.poll, &mut self.events, left);
+                    self.turns.take(left);
                 }
                 Err(error) => eprintln!("accept: {error}"),
             }
@@ -235,9 +243,33 @@ impl RawServer {
     }
 }
 
-fn poll(poll: &mut Poll, events: &mut Events, time: Duration) {
-    match poll.poll(events, Some(time)) {
-        Err(error) if error.kind() != ErrorKind::Interrupted => panic!("poll: {error}"),
-        _ => {}
+/// One poll for a server and all that it accepts: some transports join them for ever.
+struct Turns(Mutex<(Poll, Events)>);
+
+impl Drop for Turns {
+    /// A last one, by which what has been dropped ends for its peers.
+    fn drop(&mut self) {
+        self.take(Duration::from_millis(10));
+    }
+}
+
+impl Turns {
+    fn new() -> Self {
+        Self(Mutex::new((Poll::new().unwrap(), Events::with_capacity(8))))
+    }
+
+    fn add<S: Source + ?Sized>(&self, source: &mut S) {
+        let both = Interest::READABLE | Interest::WRITABLE;
+        let turns = self.0.lock().unwrap();
+        turns.0.registry().register(source, Token(0), both).unwrap();
+    }
+
+    /// Waits for an event, though not for long: it may have come in another's turn.
+    fn take(&self, time: Duration) {
+        let (poll, events) = &mut *self.0.lock().unwrap();
+        match poll.poll(events, Some(time.min(Duration::from_millis(10)))) {
+            Err(error) if error.kind() != ErrorKind::Interrupted => panic!("poll: {error}"),
+            _ => {}
+        }
     }
 }

@@ -54,6 +54,10 @@ pub fn transport() -> Transport {
         "uds" => Transport::new(wayside::backend::Uds::new(), address),
         #[cfg(feature = "tcp")]
         "tcp" => Transport::new(wayside::backend::Tcp::new(passed("KEY")), address),
+        #[cfg(feature = "fifo")]
+        "fifo" => Transport::new(wayside::backend::Fifo::new(), address),
+        #[cfg(feature = "mqueue")]
+        "mqueue" => Transport::new(super::small_queues(), address),
         other => panic!("no transport `{other}`"),
     }
 }
@@ -140,6 +144,11 @@ impl Role {
         self.lines
             .recv_timeout(PATIENCE)
             .unwrap_or_else(|error| panic!("process {} told nothing: {error}", self.pid()))
+    }
+
+    /// What one that was killed had told and nobody has heard.
+    pub fn last_words(&self) -> Vec<String> {
+        std::iter::from_fn(|| self.lines.recv_timeout(PATIENCE).ok()).collect()
     }
 
     /// The next line, which has to begin with `what`; gives the rest.

@@ -19,7 +19,7 @@ cfg_if::cfg_if! {
     }
 }
 
-#[cfg(all(unix, feature = "uds"))]
+#[cfg(all(unix, any(feature = "uds", feature = "fifo")))]
 pub(crate) use platform::check_not_writable;
 pub(crate) use platform::create;
 

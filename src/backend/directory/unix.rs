@@ -66,7 +66,7 @@ pub(super) fn check_private(path: &Path) -> io::Result<()> {
 ///
 /// A sticky directory such as `/tmp` is refused too: nobody can remove our files there, but
 /// anybody can take the name first.
-#[cfg(feature = "uds")]
+#[cfg(any(feature = "uds", feature = "fifo"))]
 pub(crate) fn check_not_writable(path: &Path) -> io::Result<()> {
     let denied = io::ErrorKind::PermissionDenied;
     // A link is followed: its target is what counts, and the address is the user's own words.

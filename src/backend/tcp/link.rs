@@ -217,8 +217,9 @@ fn refused(refusal: Refusal, key: &Key) -> io::Error {
              the same release on both sides"
         ),
         Refusal::Proof => format!(
-            "the other side does not know the key in {}: use the same key file on both sides, and \
-             the address at which the server listens, not one that is passed on to it",
+            "the other side does not know the key in {}, or is no wayside program: use the same key \
+             file on both sides, and the address at which the server listens, not one that is \
+             passed on to it",
             key.path.display()
         ),
     };

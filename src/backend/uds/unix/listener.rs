@@ -2,19 +2,44 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
 
 use interprocess::local_socket::{ListenerNonblockingMode, ListenerOptions, prelude::*};
 use interprocess::os::unix::local_socket::{FilesystemUdSocket, ListenerOptionsExt};
 use interprocess::os::unix::uds_local_socket;
 use mio::event::Source;
-use mio::net::UnixListener;
+use mio::net::{UnixListener, UnixStream};
 use mio::{Interest, Registry, Token};
 
-use super::name::Name;
 use super::{Link, Listener, Uds, UdsLink, denied, peer};
 use crate::backend::directory;
+use crate::backend::name::{Kind, Name, Probe};
 use crate::fork::Guarded;
+
+/// The file that has the name.
+const SOCKET: Kind = Kind {
+    what: "socket",
+    is: FileTypeExt::is_socket,
+    probe,
+};
+
+/// Finds out whether someone listens there.
+fn probe(path: &Path) -> io::Result<Probe> {
+    match UnixStream::connect(path) {
+        Ok(stream) => {
+            let pid = peer::identify(stream).ok().and_then(|(_, peer)| peer.pid);
+            Ok(Probe::Live(pid))
+        }
+        Err(error) => match error.kind() {
+            // A full backlog: someone listens, though busy.
+            io::ErrorKind::WouldBlock => Ok(Probe::Live(None)),
+            io::ErrorKind::ConnectionRefused => Ok(Probe::Dead),
+            io::ErrorKind::NotFound => Ok(Probe::Gone),
+            _ => Err(error),
+        },
+    }
+}
 
 /// Accepts whom the kernel vouches for.
 #[derive(Debug)]
@@ -34,7 +59,7 @@ impl UdsListener {
             directory::create(parent, if open { 0o711 } else { 0o700 })?;
             directory::check_not_writable(parent)?;
         }
-        let mut name = Name::take(path)?;
+        let mut name = Name::take(path, SOCKET)?;
         let mode = if open { 0o666 } else { 0o600 };
         let (listener, ()) = Guarded::open(|| {
             let socket = listen(&name, mode)?;
@@ -115,5 +140,36 @@ impl Source for UdsListener {
 
     fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
         self.listener.deregister(registry)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, bind, socket};
+
+    use super::*;
+
+    #[test]
+    fn a_socket_that_nobody_listens_to_is_dead() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.sock");
+        assert_eq!(probe(&path).unwrap(), Probe::Gone);
+        // As a killed process leaves it. It never listened: a process that another test forks this
+        // moment has a copy for a while, and a copy that listens would be a live owner.
+        let socket = socket(AddressFamily::UNIX, SocketType::STREAM, None).unwrap();
+        bind(&socket, &SocketAddrUnix::new(&path).unwrap()).unwrap();
+        drop(socket);
+        assert_eq!(probe(&path).unwrap(), Probe::Dead);
+        assert!((SOCKET.is)(
+            &std::fs::symlink_metadata(&path).unwrap().file_type()
+        ));
+    }
+
+    #[test]
+    fn one_that_somebody_listens_to_is_live() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.sock");
+        let _listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        assert!(matches!(probe(&path).unwrap(), Probe::Live(_)));
     }
 }

@@ -1,13 +1,11 @@
 //! Unix: the parts joined.
 //!
-//! `address` reads the path, `name` takes it and gives it back, `lock` says who holds it, `peer`
-//! decides with whom we talk, `listener` and `link` do what the contract asks.
+//! `address` reads the path, `peer` decides with whom we talk, `listener` and `link` do what the
+//! contract asks. Who owns the path is the matter of [`name`](crate::backend::name).
 
 mod address;
 mod link;
 mod listener;
-mod lock;
-mod name;
 mod peer;
 
 use std::io;

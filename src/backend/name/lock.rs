@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, Mode, OFlags, flock};
 use rustix::io::Errno;
 
-use super::name::FileId;
+use super::FileId;
 use crate::fork::Guarded;
 
 /// Each turn of the loop means that someone else took or left the name meanwhile.
@@ -116,7 +116,7 @@ fn holder(file: &mut File) -> Option<u32> {
 }
 
 /// The error for a name that a live process holds.
-pub(super) fn in_use(name: &Path, holder: Option<u32>) -> io::Error {
+pub(crate) fn in_use(name: &Path, holder: Option<u32>) -> io::Error {
     let holder = match holder {
         Some(pid) => format!("process {pid}"),
         None => "another process".to_owned(),

@@ -1,0 +1,374 @@
+//! Where the clerk posts what the sinks are to take, and the couriers say what was taken.
+//!
+//! ```text
+//!   clerk   post, post_beat ──▶  reports by ticket, one heartbeat per application
+//!           collect         ◀──  what all sinks are done with
+//!   courier next, done           each has its own place in the order
+//! ```
+//!
+//! One lock, held for moments: never while a sink is called. How much is on the board is bounded by
+//! what the state keeps: the clerk takes away here what it takes away there.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
+
+use super::record::Fate;
+use super::waiting::Ticketed;
+use crate::aggregator::Report;
+use crate::sync::lock;
+
+/// A sink that has failed for so long is not waited for by heartbeats that others have taken.
+pub(crate) const LAGGARD_AFTER: Duration = Duration::from_secs(5 * 60);
+
+pub(crate) struct Board {
+    inner: Mutex<Inner>,
+    changed: Condvar,
+}
+
+struct Inner {
+    reports: VecDeque<Posted>,
+    beats: BTreeMap<String, Beat>,
+    sinks: Vec<Progress>,
+    ending: bool,
+}
+
+struct Posted {
+    ticket: u64,
+    report: Arc<Report>,
+    taken: bool,
+    withheld: bool,
+}
+
+struct Beat {
+    report: Arc<Report>,
+    taken: bool,
+    /// For each sink.
+    done: Vec<bool>,
+}
+
+/// How far one sink has come.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Progress {
+    pub(crate) name: String,
+    /// Everything before this ticket is done with.
+    next: u64,
+    /// What its courier is at.
+    in_hand: Option<Item>,
+    /// It was a heartbeat's turn last: next it is a report's.
+    beat_was_last: bool,
+    pub(crate) failing_since: Option<Duration>,
+    pub(crate) taken: u64,
+    pub(crate) refused: u64,
+    pub(crate) failures: u64,
+    /// Heartbeats that went by while it failed.
+    pub(crate) missed: u64,
+    pub(crate) last_error: Option<String>,
+    /// Its courier has ended.
+    pub(crate) ended: bool,
+}
+
+/// One thing on the board.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Item {
+    Report(u64),
+    Beat { application: String, id: String },
+}
+
+/// What came of handing something to a sink.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Taken,
+    /// It never will be.
+    Refused(String),
+    /// It is tried again.
+    Failed(String),
+}
+
+/// What all sinks are done with.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Collected {
+    pub(crate) through: Option<u64>,
+    /// Of those, what none has taken.
+    pub(crate) lost: Vec<u64>,
+    pub(crate) beats: Vec<(String, String, Fate)>,
+}
+
+/// Whether a report was taken off the board.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Withheld {
+    /// Some sink is at it right now.
+    InHand,
+    Done(Fate),
+}
+
+impl Board {
+    pub(crate) fn new(sinks: Vec<String>) -> Arc<Self> {
+        let progress = |name| Progress {
+            name,
+            ..Progress::default()
+        };
+        Arc::new(Self {
+            inner: Mutex::new(Inner {
+                reports: VecDeque::new(),
+                beats: BTreeMap::new(),
+                sinks: sinks.into_iter().map(progress).collect(),
+                ending: false,
+            }),
+            changed: Condvar::new(),
+        })
+    }
+
+    /// Adds reports, which have higher tickets than all before.
+    pub(crate) fn post(&self, reports: Vec<Ticketed>) {
+        if reports.is_empty() {
+            return;
+        }
+        let posted = reports.into_iter().map(|ticketed| Posted {
+            ticket: ticketed.ticket,
+            report: ticketed.report,
+            taken: false,
+            withheld: false,
+        });
+        lock(&self.inner).reports.extend(posted);
+        self.changed.notify_all();
+    }
+
+    pub(crate) fn post_beat(&self, application: &str, report: Arc<Report>) {
+        let mut inner = lock(&self.inner);
+        let beat = Beat {
+            report,
+            taken: false,
+            done: vec![false; inner.sinks.len()],
+        };
+        inner.beats.insert(application.to_owned(), beat);
+        self.changed.notify_all();
+    }
+
+    /// Takes a report off, unless a sink is at it.
+    pub(crate) fn withhold(&self, ticket: u64) -> Withheld {
+        let mut inner = lock(&self.inner);
+        let item = Some(Item::Report(ticket));
+        if inner.sinks.iter().any(|sink| sink.in_hand == item) {
+            return Withheld::InHand;
+        }
+        let found = inner
+            .reports
+            .binary_search_by_key(&ticket, |posted| posted.ticket);
+        // It may not have been posted yet.
+        Withheld::Done(match found.ok().map(|at| &mut inner.reports[at]) {
+            Some(posted) => {
+                posted.withheld = true;
+                posted.fate()
+            }
+            None => Fate::Lost,
+        })
+    }
+
+    /// What all sinks are done with, once.
+    pub(crate) fn collect(&self, now: Duration) -> Collected {
+        let mut inner = lock(&self.inner);
+        let inner = &mut *inner;
+        let mut collected = Collected::default();
+        let done_before = inner.sinks.iter().map(|sink| sink.next).min();
+        // Without any sink there is nothing to lose.
+        let none = inner.sinks.is_empty();
+        let is_done = |posted: &Posted| done_before.is_none_or(|next| posted.ticket < next);
+        while inner
+            .reports
+            .front()
+            .is_some_and(|posted| posted.withheld || is_done(posted))
+        {
+            let Some(posted) = inner.reports.pop_front() else {
+                break;
+            };
+            if posted.withheld {
+                continue;
+            }
+            collected.through = Some(posted.ticket);
+            if posted.fate() == Fate::Lost && !none {
+                collected.lost.push(posted.ticket);
+            }
+        }
+        let sinks = &mut inner.sinks;
+        inner.beats.retain(|application, beat| {
+            let Some(fate) = beat.end(sinks, now) else {
+                return true;
+            };
+            let id = beat.report.id().to_owned();
+            collected.beats.push((application.clone(), id, fate));
+            false
+        });
+        collected
+    }
+
+    /// What a sink is to take next; waits for it. `None` once there is nothing left and it all
+    /// ends.
+    pub(crate) fn next(&self, sink: usize) -> Option<(Item, Arc<Report>)> {
+        let mut inner = lock(&self.inner);
+        loop {
+            if let Some((item, report)) = inner.next(sink) {
+                inner.sinks[sink].in_hand = Some(item.clone());
+                return Some((item, report));
+            }
+            if inner.ending {
+                return None;
+            }
+            let waited = self.changed.wait(inner);
+            inner = waited.unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Notes what came of what [`next`](Board::next) gave.
+    pub(crate) fn done(&self, sink: usize, item: Item, outcome: Outcome, now: Duration) {
+        let mut inner = lock(&self.inner);
+        let inner = &mut *inner;
+        let progress = &mut inner.sinks[sink];
+        progress.in_hand = None;
+        let taken = outcome == Outcome::Taken;
+        match outcome {
+            Outcome::Taken => {
+                progress.taken += 1;
+                progress.failing_since = None;
+            }
+            Outcome::Refused(why) => {
+                progress.refused += 1;
+                progress.failing_since = None;
+                progress.last_error = Some(why);
+            }
+            Outcome::Failed(why) => {
+                progress.failures += 1;
+                progress.failing_since.get_or_insert(now);
+                progress.last_error = Some(why);
+                // So that one that never succeeds does not keep the other kind from its turn.
+                progress.beat_was_last = matches!(item, Item::Beat { .. });
+                return;
+            }
+        }
+        match item {
+            Item::Report(ticket) => {
+                progress.next = ticket + 1;
+                let found = inner
+                    .reports
+                    .binary_search_by_key(&ticket, |posted| posted.ticket);
+                if let Ok(at) = found {
+                    inner.reports[at].taken |= taken;
+                }
+            }
+            Item::Beat { application, id } => {
+                // It may have been closed meanwhile.
+                let beat = inner.beats.get_mut(&application);
+                if let Some(beat) = beat.filter(|beat| beat.report.id() == id) {
+                    beat.taken |= taken;
+                    beat.done[sink] = true;
+                }
+            }
+        }
+    }
+
+    /// Waits out a pause before another try; shorter only if there is nothing to wait for.
+    pub(crate) fn pause(&self, until: std::time::Instant) {
+        let mut inner = lock(&self.inner);
+        loop {
+            let left = until.saturating_duration_since(crate::ambient::now());
+            if left.is_zero() {
+                return;
+            }
+            let was_ending = inner.ending;
+            let waited = self.changed.wait_timeout(inner, left);
+            inner = waited.unwrap_or_else(PoisonError::into_inner).0;
+            // The end is near: one more try at once.
+            if inner.ending && !was_ending {
+                return;
+            }
+        }
+    }
+
+    /// Couriers end once they have nothing left.
+    pub(crate) fn end(&self) {
+        lock(&self.inner).ending = true;
+        self.changed.notify_all();
+    }
+
+    /// The courier of this sink has ended.
+    pub(crate) fn ended(&self, sink: usize) {
+        lock(&self.inner).sinks[sink].ended = true;
+        self.changed.notify_all();
+    }
+
+    /// Whether nothing is on the board.
+    pub(crate) fn is_empty(&self) -> bool {
+        let inner = lock(&self.inner);
+        inner.reports.is_empty() && inner.beats.is_empty()
+    }
+
+    /// How all sinks are doing, and how many reports wait for each.
+    pub(crate) fn progress(&self) -> Vec<(Progress, usize)> {
+        let inner = lock(&self.inner);
+        let reports = &inner.reports;
+        let waiting = |sink: &Progress| {
+            let from = reports.partition_point(|posted| posted.ticket < sink.next);
+            reports.len() - from
+        };
+        let each = inner.sinks.iter();
+        each.map(|sink| (sink.clone(), waiting(sink))).collect()
+    }
+}
+
+impl Inner {
+    fn next(&self, sink: usize) -> Option<(Item, Arc<Report>)> {
+        let report = || self.next_report(&self.sinks[sink]);
+        let beat = || self.next_beat(sink);
+        let progress = &self.sinks[sink];
+        if progress.failing_since.is_some() && !progress.beat_was_last {
+            beat().or_else(report)
+        } else {
+            report().or_else(beat)
+        }
+    }
+
+    fn next_report(&self, progress: &Progress) -> Option<(Item, Arc<Report>)> {
+        let from = self
+            .reports
+            .partition_point(|posted| posted.ticket < progress.next);
+        let mut rest = self.reports.range(from..);
+        let posted = rest.find(|posted| !posted.withheld)?;
+        Some((Item::Report(posted.ticket), Arc::clone(&posted.report)))
+    }
+
+    fn next_beat(&self, sink: usize) -> Option<(Item, Arc<Report>)> {
+        let mut open = self.beats.iter().filter(|(_, beat)| !beat.done[sink]);
+        let (application, beat) = open.next()?;
+        let item = Item::Beat {
+            application: application.clone(),
+            id: beat.report.id().to_owned(),
+        };
+        Some((item, Arc::clone(&beat.report)))
+    }
+}
+
+impl Posted {
+    fn fate(&self) -> Fate {
+        if self.taken { Fate::Taken } else { Fate::Lost }
+    }
+}
+
+impl Beat {
+    /// How it ended, if it has. Who has failed for long is not waited for once another has it.
+    fn end(&self, sinks: &mut [Progress], now: Duration) -> Option<Fate> {
+        let is_laggard = |sink: &Progress| {
+            let since = sink.failing_since;
+            since.is_some_and(|since| now.saturating_sub(since) >= LAGGARD_AFTER)
+        };
+        let open = || self.done.iter().enumerate().filter(|(_, done)| !**done);
+        if open().any(|(at, _)| !(self.taken && is_laggard(&sinks[at]))) {
+            return None;
+        }
+        for (at, _) in open() {
+            sinks[at].missed += 1;
+        }
+        // Without any sink there is nothing to lose.
+        let taken = self.taken || self.done.is_empty();
+        Some(if taken { Fate::Taken } else { Fate::Lost })
+    }
+}

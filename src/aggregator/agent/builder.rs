@@ -1,0 +1,326 @@
+//! Describes an agent, and starts it.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::application::Application;
+use super::beats::Beats;
+use super::board::Board;
+use super::bounds::AgentBounds;
+use super::clerk::{Clerk, Desks};
+use super::clock::Clock;
+use super::courier::Courier;
+use super::desk::{Desk, HandOver, Refusals};
+use super::ended::Vitals;
+use super::memory::Memory;
+use super::record::Record;
+use super::running::Agent;
+use super::state::State;
+use super::tray::Tray;
+use crate::aggregator::Reports;
+use crate::aggregator::journal::{Journal, JournalLimits};
+use crate::aggregator::sink::Sink;
+use crate::server::{BindError, Server, ServerBuilder};
+use crate::settings::{Settings, SettingsError};
+use crate::transport::Transport;
+
+/// The tasks that wait for the clerk, at most.
+const TRAY_COUNT_MAX: usize = 1 << 18;
+/// About the bytes of those.
+const TRAY_LEN_MAX: usize = 64 << 20;
+
+/// Describes an agent. From [`Agent::builder`].
+#[must_use = "there is no agent before `start`"]
+pub struct AgentBuilder {
+    applications: Vec<Application>,
+    any: bool,
+    settings: Option<Settings>,
+    transports: Vec<Transport>,
+    sinks: Vec<Box<dyn Sink>>,
+    bounds: AgentBounds,
+    heartbeat: Option<Duration>,
+    first_heartbeat: Option<Duration>,
+    interval_key: Option<String>,
+    journal: Option<(PathBuf, JournalLimits)>,
+    hand_over: Option<HandOver>,
+}
+
+/// The keys of the section `[agent]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Section {
+    heartbeat: Option<Duration>,
+    first_heartbeat: Option<Duration>,
+    journal: Option<PathBuf>,
+}
+
+impl AgentBuilder {
+    pub(crate) fn new(application: Application) -> Self {
+        Self {
+            applications: vec![application],
+            any: false,
+            settings: None,
+            transports: Vec::new(),
+            sinks: Vec::new(),
+            bounds: AgentBounds::default(),
+            heartbeat: None,
+            first_heartbeat: None,
+            interval_key: Some("heartbeat_interval".to_owned()),
+            journal: None,
+            hand_over: None,
+        }
+    }
+
+    /// Takes the workers of this application, too. Applications never mix: each has heartbeats, a
+    /// ledger and a configuration of its own.
+    pub fn application(mut self, application: impl Into<Application>) -> Self {
+        self.applications.push(application.into());
+        self
+    }
+
+    /// Takes the workers of any application, also of those that were not named.
+    pub fn any_application(mut self) -> Self {
+        self.any = true;
+        self
+    }
+
+    /// Where to listen, the limits of connections, and the keys of `[agent]`: `heartbeat`,
+    /// `first_heartbeat` and `journal` (a directory), which stand above what the program says.
+    ///
+    /// Without, they are [loaded](Settings::load) for the name of the first application.
+    pub fn settings(mut self, settings: &Settings) -> Self {
+        self.settings = Some(settings.clone());
+        self
+    }
+
+    /// Listens here instead of where the settings say.
+    pub fn listen(mut self, transport: Transport) -> Self {
+        self.transports.push(transport);
+        self
+    }
+
+    /// Gives it all reports. Of several each gets everything, in its own time.
+    pub fn sink(mut self, sink: impl Sink) -> Self {
+        self.sinks.push(Box::new(sink));
+        self
+    }
+
+    /// Keeps what was acknowledged in this directory, so that it outlives the agent.
+    pub fn journal(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.journal = Some((directory.into(), JournalLimits::default()));
+        self
+    }
+
+    /// As [`journal`](AgentBuilder::journal), within these limits.
+    pub fn journal_within(mut self, directory: impl Into<PathBuf>, limits: JournalLimits) -> Self {
+        self.journal = Some((directory.into(), limits));
+        self
+    }
+
+    /// What is kept at most.
+    pub fn bounds(mut self, bounds: AgentBounds) -> Self {
+        self.bounds = bounds;
+        self
+    }
+
+    /// The time between two heartbeats, a minute if nothing is said; a tenth more or less by chance.
+    pub fn heartbeat(mut self, interval: Duration) -> Self {
+        self.heartbeat = Some(interval);
+        self
+    }
+
+    /// The first heartbeat of an application comes after this time, 5 seconds if nothing is said.
+    pub fn first_heartbeat(mut self, after: Duration) -> Self {
+        self.first_heartbeat = Some(after);
+        self
+    }
+
+    /// Takes the interval from this key of an application's configuration if it is there, in seconds.
+    /// If nothing is said it is `heartbeat_interval`.
+    pub fn heartbeat_key(mut self, key: impl Into<String>) -> Self {
+        self.interval_key = Some(key.into());
+        self
+    }
+
+    /// Asked when another agent wants to take over; it says what build it is. If nothing is said,
+    /// nobody may.
+    pub fn hand_over(mut self, agrees: impl FnMut(&str) -> bool + Send + 'static) -> Self {
+        self.hand_over = Some(Box::new(agrees));
+        self
+    }
+
+    /// Starts the agent, on threads of its own.
+    ///
+    /// # Errors
+    /// See [`AgentError`].
+    pub fn start(mut self) -> Result<Agent, AgentError> {
+        let settings = match self.settings.take() {
+            Some(settings) => settings,
+            None => Settings::builder()
+                .name(self.applications[0].name.as_str())
+                .load()?,
+        };
+        let section: Section = settings.section("agent")?;
+        let heartbeat = section.heartbeat.or(self.heartbeat);
+        let heartbeat = heartbeat.unwrap_or(Duration::from_secs(60));
+        let first = section.first_heartbeat.or(self.first_heartbeat);
+        let beats = Beats::new(heartbeat, first.unwrap_or(Duration::from_secs(5)));
+        if let Some(directory) = section.journal {
+            let limits = self.journal.take().map(|(_, limits)| limits);
+            self.journal = Some((directory, limits.unwrap_or_default()));
+        }
+        self.assemble(&settings, beats)
+    }
+
+    /// What an earlier agent has left.
+    fn remember(&mut self) -> Result<(Memory, Option<String>), AgentError> {
+        let Some((directory, limits)) = self.journal.take() else {
+            return Ok((Memory::new(State::default(), None), None));
+        };
+        let opened = Journal::<Record, State>::open(&directory, limits);
+        let (journal, replay) = opened.map_err(|source| AgentError::Journal {
+            directory: directory.clone(),
+            source,
+        })?;
+        let mut state = replay.snapshot.unwrap_or_default();
+        for record in replay.records {
+            state.apply(record);
+        }
+        let lost = replay.lost.map(|damage| damage.to_string());
+        if let Some(damage) = &lost {
+            log::error!(
+                "the journal in {} is damaged: {damage}",
+                directory.display()
+            );
+        }
+        Ok((Memory::new(state, Some(journal)), lost))
+    }
+
+    fn assemble(mut self, settings: &Settings, beats: Beats) -> Result<Agent, AgentError> {
+        let clock = Clock::starting_now();
+        let tray = Tray::new(TRAY_COUNT_MAX, TRAY_LEN_MAX);
+        let refusals = Arc::new(Refusals::default());
+        let mut applications = std::mem::take(&mut self.applications);
+        let mut desk = Desk::new(
+            Arc::clone(&tray),
+            clock,
+            self.any,
+            self.hand_over.take(),
+            Arc::clone(&refusals),
+        );
+        for application in &mut applications {
+            desk.add(application);
+        }
+        // Of several that start at once one has the names; only that one touches the journal.
+        let server = self.bind(settings, desk)?;
+        let (mut memory, lost) = self.remember()?;
+        let now = clock.moment();
+        let bounds = self.bounds.clone();
+        memory.record(Record::Started { bounds }, now.steady);
+        let names = self.sinks.iter().map(|sink| sink.name().to_owned());
+        let board = Board::new(names.collect());
+        let vitals = Arc::new(Vitals::default());
+        let mut clerk = Clerk {
+            memory,
+            tray: Arc::clone(&tray),
+            board: Arc::clone(&board),
+            clock,
+            vitals: Arc::clone(&vitals),
+            refusals,
+            beats,
+            detectors: std::collections::HashMap::new(),
+            interval_key: self.interval_key.take(),
+            since: now.unix,
+            lost,
+            desks: Desks::default(),
+        };
+        for application in &mut applications {
+            let added = clerk.add(application, now);
+            added.map_err(|why| AgentError::Config {
+                application: application.name.clone(),
+                why,
+            })?;
+        }
+        for (index, sink) in self.sinks.into_iter().enumerate() {
+            let courier = Courier {
+                sink,
+                index,
+                board: Arc::clone(&board),
+                tray: Arc::clone(&tray),
+                clock,
+            };
+            // Should one not start, the clerk that is dropped ends the others.
+            spawn("wayside-sink", move || courier.run())?;
+        }
+        let clerk = spawn("wayside-clerk", move || clerk.run())?;
+        let server = server.spawn().map_err(AgentError::Thread)?;
+        Ok(Agent::new(tray, board, vitals, server, clerk))
+    }
+
+    fn bind(
+        &mut self,
+        settings: &Settings,
+        desk: Desk,
+    ) -> Result<Server<Reports, Desk>, AgentError> {
+        let mut transports = std::mem::take(&mut self.transports);
+        if transports.is_empty() {
+            transports = settings.transports()?;
+        }
+        let builder = Server::<Reports>::builder().limits(settings.limits().clone());
+        let builder = transports.into_iter().fold(builder, ServerBuilder::listen);
+        Ok(builder.bind(desk)?)
+    }
+}
+
+fn spawn(
+    name: &str,
+    run: impl FnOnce() + Send + 'static,
+) -> Result<thread::JoinHandle<()>, AgentError> {
+    let builder = thread::Builder::new().name(name.to_owned());
+    builder.spawn(run).map_err(AgentError::Thread)
+}
+
+impl fmt::Debug for AgentBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AgentBuilder")
+            .field("applications", &self.applications)
+            .field("bounds", &self.bounds)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why an agent could not be started.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AgentError {
+    /// The settings are wrong.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// It can't listen. Another agent may be there.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The journal can't be used.
+    #[error("the journal in {directory}: {source}")]
+    Journal {
+        /// Where.
+        directory: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// A configuration can't be handed out.
+    #[error("the configuration of {application:?} can't be encoded: {why}")]
+    Config {
+        /// Whose.
+        application: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// The system gives no thread.
+    #[error("the system gives no thread: {0}")]
+    Thread(std::io::Error),
+}

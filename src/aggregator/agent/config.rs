@@ -1,0 +1,76 @@
+//! Configurations: how they are numbered, told apart, and what of them is the agent's own business.
+
+use std::time::Duration;
+
+use crate::aggregator::{ConfigDocument, UnixMicros};
+
+/// The document that follows on another.
+///
+/// # Errors
+/// It is the same: the version that it has.
+pub(crate) fn next(
+    last: Option<&ConfigDocument>,
+    json: String,
+    at: UnixMicros,
+) -> Result<ConfigDocument, u64> {
+    let hash = hash(&json);
+    if let Some(same) = last.filter(|last| last.hash == hash && last.json == json) {
+        return Err(same.version);
+    }
+    // Seconds since 1970 to begin with: so versions rise over agents that remember nothing, too.
+    let seconds = at.0 / 1_000_000;
+    let version = last.map_or(seconds.max(1), |last| last.version.saturating_add(1));
+    Ok(ConfigDocument {
+        version,
+        hash,
+        json,
+    })
+}
+
+/// The same in every process and every build: FNV-1a.
+fn hash(text: &str) -> u64 {
+    const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
+    const PRIME: u64 = 0x0000_0100_0000_01b3;
+    text.bytes().fold(OFFSET, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(PRIME)
+    })
+}
+
+/// The interval between heartbeats, in seconds, at this key of the document. `None` if there is no
+/// such key.
+pub(crate) fn interval(json: &str, key: &str) -> Option<Result<Duration, &'static str>> {
+    let document: serde_json::Value = serde_json::from_str(json).ok()?;
+    let seconds = document.get(key)?.as_f64();
+    let within = seconds.filter(|seconds| (0.01..=86_400.0 * 365.0).contains(seconds));
+    Some(
+        within
+            .map(Duration::from_secs_f64)
+            .ok_or("must be a number of seconds, from 0.01 to a year"),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_rise_with_changes_only() {
+        let at = UnixMicros(1_000_000_000);
+        let first = next(None, "1".to_owned(), at).unwrap();
+        assert_eq!(first.version, 1000);
+        assert_eq!(next(Some(&first), "1".to_owned(), at), Err(1000));
+        let second = next(Some(&first), "2".to_owned(), UnixMicros(0)).unwrap();
+        assert_eq!(second.version, 1001);
+        assert_ne!(first.hash, second.hash);
+    }
+
+    #[test]
+    fn an_interval_is_a_number_of_seconds() {
+        let half = Some(Ok(Duration::from_millis(500)));
+        assert_eq!(interval("{\"beat\": 0.5}", "beat"), half);
+        assert_eq!(interval("{\"beat\": 0.5}", "other"), None);
+        assert!(interval("{\"beat\": \"soon\"}", "beat").unwrap().is_err());
+        assert!(interval("{\"beat\": -1}", "beat").unwrap().is_err());
+        assert_eq!(interval("[", "beat"), None);
+    }
+}

@@ -1,0 +1,162 @@
+//! Message queues are scarce: which limit was hit is said, and what is there is enough.
+#![cfg(all(target_os = "linux", feature = "mqueue"))]
+#![expect(clippy::unwrap_used, reason = "a test says by panic what is wrong")]
+
+mod queues;
+mod roles;
+
+use std::io::ErrorKind;
+
+use roles::{Process, accept, greet, hear, receive, say, wait};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use wayside::backend::{Backend, Mqueue, MqueueOptions};
+
+#[test]
+fn in_a_role() {
+    let Some((role, arguments)) = roles::role() else {
+        return;
+    };
+    match role.as_str() {
+        "poor" => poor(&arguments[0]),
+        "half" => half(&arguments[0]),
+        other => panic!("no such role: {other}"),
+    }
+}
+
+/// Connects where a user may have next to nothing.
+fn poor(address: &str) {
+    let maximum = getrlimit(Resource::Msgqueue).maximum;
+    let current = Some(1000);
+    setrlimit(Resource::Msgqueue, Rlimit { current, maximum }).unwrap();
+    let error = Mqueue::new().connect(address).map(drop).unwrap_err();
+    say(&format!("{:?}: {error}", error.kind()));
+    hear();
+}
+
+/// Sends half of what is awaited, and waits to be killed.
+fn half(address: &str) {
+    let mut link = Mqueue::new().connect(address).unwrap();
+    receive(&mut *link, 1).unwrap();
+    let mut left = 5000;
+    while left > 0 {
+        left -= wait(&mut *link, |link| link.send(&vec![7; left])).unwrap();
+    }
+    say("sent");
+    hear();
+}
+
+#[test]
+fn the_limit_of_a_users_queues_is_named_with_its_value_and_how_to_raise_it() {
+    let address = queues::fresh();
+    let _listener = Mqueue::new().bind(&address).unwrap();
+    let mut poor = Process::start("poor", &[&address]);
+    let text = poor.says();
+    for part in [
+        "QuotaExceeded",
+        "RLIMIT_MSGQUEUE",
+        "1000",
+        "7936",
+        "ulimit -q",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    assert_eq!(queues::names(&address), [address]);
+}
+
+#[test]
+fn sizes_that_the_system_refuses_are_named_with_its_limits() {
+    let address = queues::fresh();
+    let _listener = Mqueue::new().bind(&address).unwrap();
+    let problem = |messages, message_len| {
+        let options = MqueueOptions {
+            messages,
+            message_len,
+        };
+        let result = Mqueue::with(options).connect(&address);
+        let error = result.map(drop).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+        error.to_string()
+    };
+    // More than even the privileged may have.
+    let text = problem(70_000, 10);
+    for part in [
+        "70000 messages",
+        "fs.mqueue.msg_max",
+        "fs.mqueue.msgsize_max",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    assert!(problem(0, 10).contains("messages is 0"));
+    assert!(problem(8, 0).contains("message_len is 0"));
+    assert!(problem(8, (1 << 20) + 1).contains("1048577"));
+    assert_eq!(queues::names(&address), [address]);
+}
+
+#[test]
+fn a_mebibyte_passes_through_eight_messages_of_a_kibibyte() {
+    let options = MqueueOptions {
+        messages: 8,
+        message_len: 1024,
+    };
+    let mqueue = Mqueue::with(options);
+    let address = queues::fresh();
+    let mut listener = mqueue.bind(&address).unwrap();
+    let mut client = mqueue.connect(&address).unwrap();
+    let mut server = accept(&mut *listener).unwrap();
+    for result in greet([&mut *client, &mut *server]) {
+        result.unwrap();
+    }
+    let sent: Vec<u8> = (0..1_u32 << 18).flat_map(u32::to_le_bytes).collect();
+    let expected = sent.clone();
+    let sender = std::thread::spawn(move || {
+        let mut left = &sent[..];
+        while !left.is_empty() {
+            let len = wait(&mut *client, |link| link.send(left)).unwrap();
+            assert!(len <= 1024);
+            left = &left[len..];
+        }
+        client
+    });
+    // Into buffers that no message fits into, and such that many would.
+    let mut received = Vec::new();
+    while received.len() < expected.len() {
+        let room = [1, 100, 1023, 5000][received.len() % 4];
+        let mut buffer = vec![0; room];
+        match server.recv(&mut buffer) {
+            Ok(len) => received.extend_from_slice(&buffer[..len]),
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::WouldBlock);
+                let len = wait(&mut *server, |link| link.recv(&mut buffer)).unwrap();
+                received.extend_from_slice(&buffer[..len]);
+            }
+        }
+    }
+    assert!(received == expected, "other bytes came than were sent");
+    drop(sender.join().unwrap());
+}
+
+#[test]
+fn what_a_killed_peer_has_sent_is_delivered_before_the_end() {
+    let address = queues::fresh();
+    let mut listener = Mqueue::new().bind(&address).unwrap();
+    let mut half = Process::start("half", &[&address]);
+    let mut server = accept(&mut *listener).unwrap();
+    assert_eq!(server.peer().pid, Some(half.pid()));
+    roles::send(&mut *server, b"y").unwrap();
+    assert_eq!(half.says(), "sent");
+    half.kill();
+    assert_eq!(receive(&mut *server, 5000).unwrap(), [7; 5000]);
+    for _ in 0..3 {
+        let end = wait(&mut *server, |link| link.recv(&mut [0; 10]));
+        assert!(matches!(end, Ok(0)), "{end:?}");
+    }
+    let error = server.send(b"x").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::BrokenPipe);
+}
+
+#[test]
+fn the_capabilities_say_how_many_peers_fit() {
+    let capabilities = Mqueue::new().capabilities();
+    assert!(capabilities.peers_stock_max >= Some(48));
+    assert_eq!(capabilities.chunk_len_max, Some(896));
+}
