@@ -11,5 +11,7 @@ mod support;
 
 mod agent;
 mod asking;
+mod attacks;
 mod config;
 mod delivery;
+mod settings;
