@@ -51,7 +51,7 @@ fn step() -> impl Strategy<Value = Step> {
     let worker = 0..WORKERS;
     let heard = prop::bool::weighted(0.8);
     prop_oneof![
-        8 => (worker.clone(), 0..1000_u64, heard.clone())
+        8 => (worker.clone(), 0..1000_u64, heard)
             .prop_map(|(worker, value, heard)| Step::Batch { worker, value, heard }),
         5 => (worker.clone(), 1..20_u64, heard)
             .prop_map(|(worker, count, heard)| Step::Attacks { worker, count, heard }),
