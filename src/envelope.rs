@@ -139,7 +139,7 @@ pub fn encode<T: Serialize + ?Sized>(
 /// # Errors
 /// See [`EncodeError`]; `bytes` may then end in a part of the body.
 #[cfg(feature = "aggregator")]
-pub fn encode_body<T: Serialize + ?Sized>(
+pub fn append_body<T: Serialize + ?Sized>(
     bytes: &mut Vec<u8>,
     body: &T,
     len_max: u32,
@@ -169,6 +169,17 @@ fn encode_pair<A: Serialize, B: Serialize + ?Sized>(
             postcard::Error::SerializeBufferFull => EncodeError::TooLong { max: len_max },
             other => EncodeError::Refused(other),
         })
+}
+
+/// Encodes a value on its own, to travel within another message. [`decode_body`] is its opposite.
+///
+/// # Errors
+/// See [`EncodeError`].
+#[cfg(feature = "aggregator")]
+pub fn encode_body<T: Serialize + ?Sized>(body: &T, len_max: u32) -> Result<Vec<u8>, EncodeError> {
+    let mut bytes = Vec::new();
+    append_body(&mut bytes, body, len_max)?;
+    Ok(bytes)
 }
 
 /// How [`Head::Event`] is encoded.

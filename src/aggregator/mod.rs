@@ -9,11 +9,14 @@ mod distribution;
 mod files;
 pub mod journal;
 mod ledger;
+pub mod lifecycle;
 mod message;
 mod moment;
+mod readable;
 mod report;
 mod series;
 pub mod sink;
+pub mod source;
 mod worker;
 
 pub use agent::{
