@@ -139,7 +139,7 @@ pub fn encode<T: Serialize + ?Sized>(
 /// # Errors
 /// See [`EncodeError`]; `bytes` may then end in a part of the body.
 #[cfg(feature = "aggregator")]
-pub fn encode_body<T: Serialize + ?Sized>(
+pub fn append_body<T: Serialize + ?Sized>(
     bytes: &mut Vec<u8>,
     body: &T,
     len_max: u32,

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::readable;
 use super::series::CharBoundary;
 
 /// The longest text of an [`Attack`], in bytes. Longer ones are cut, and end with [`CUT_MARK`].
@@ -70,6 +71,7 @@ pub struct AttackRequest {
 
 /// What travels: an attack, or a value of the application's own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum AttackBody {
     /// The built-in type.
     Attack(Box<Attack>),
@@ -78,6 +80,7 @@ pub enum AttackBody {
         /// What kind of event.
         kind: String,
         /// The value as JSON.
+        #[serde(rename = "value", with = "readable::json")]
         json: String,
     },
 }

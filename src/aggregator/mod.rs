@@ -11,9 +11,11 @@ pub mod journal;
 mod ledger;
 mod message;
 mod moment;
+mod readable;
 mod report;
 mod series;
 pub mod sink;
+pub mod source;
 mod worker;
 
 pub use agent::{

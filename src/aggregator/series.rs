@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::readable;
+
 /// The longest name, label or label's value, in bytes. Longer ones are cut at a character.
 pub const TEXT_LEN_MAX: usize = 128;
 /// The most labels of one series. Further ones are left out.
@@ -17,6 +19,7 @@ pub struct Series {
     /// What is measured: `http.requests`.
     pub name: String,
     /// What tells it from others of that name: `method` is `GET`.
+    #[serde(with = "readable::labels")]
     pub labels: Vec<(String, String)>,
 }
 

@@ -21,7 +21,7 @@ where
         let question = envelope::decode_body(question).ok()?;
         let answer = answer(question)?;
         let mut bytes = Vec::new();
-        envelope::encode_body(&mut bytes, &answer, ANSWER_LEN_MAX).ok()?;
+        envelope::append_body(&mut bytes, &answer, ANSWER_LEN_MAX).ok()?;
         Some(bytes)
     })
 }

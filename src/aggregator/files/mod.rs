@@ -19,7 +19,7 @@ cfg_if::cfg_if! {
 
 use crate::backend::runtime_directory;
 
-pub(super) use platform::{Lock, append_to, create, sync_directory};
+pub(super) use platform::{Lock, append_to, create, file_number, sync_directory};
 
 /// Makes the directory unless it is there, and refuses one that is open to others.
 pub(super) fn private_directory(path: &Path) -> io::Result<PathBuf> {

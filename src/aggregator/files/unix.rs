@@ -1,7 +1,8 @@
 //! Unix: flock, and open with a mode.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, Seek, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use rustix::fs::{FlockOperation, Mode, OFlags, flock};
@@ -72,6 +73,11 @@ pub(in crate::aggregator) fn append_to(path: &Path) -> io::Result<File> {
 /// Makes new names last through a crash.
 pub(in crate::aggregator) fn sync_directory(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
+}
+
+/// Tells a file from another that has taken its name.
+pub(in crate::aggregator) fn file_number(metadata: &Metadata) -> u64 {
+    metadata.ino()
 }
 
 /// Never through a link, never waiting (it might be a FIFO), never left to programs that we start.

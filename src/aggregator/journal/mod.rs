@@ -48,7 +48,7 @@ use self::reading::EntryRef;
 use self::replay::{Current, UNFINISHED, segment_name, wide};
 use self::segment::{Begins, HEADER_LEN, Header, RECORD_HEAD_LEN};
 use crate::aggregator::files::{self, Lock};
-use crate::envelope::{EncodeError, encode_body};
+use crate::envelope::{EncodeError, append_body};
 
 /// Records are written in pieces of about this size, if nobody syncs before.
 const BUFFER_LEN: usize = 256 << 10;
@@ -368,7 +368,7 @@ fn push_record<T: Serialize>(
 ) -> io::Result<()> {
     let start = bytes.len();
     bytes.extend([0; RECORD_HEAD_LEN]);
-    encode_body(bytes, entry, len_max).map_err(|error| match error {
+    append_body(bytes, entry, len_max).map_err(|error| match error {
         EncodeError::TooLong { max } => limits::record_too_long(max),
         EncodeError::Refused(error) => io::Error::new(io::ErrorKind::InvalidInput, error),
     })?;

@@ -1,9 +1,20 @@
 //! Where reports go.
 
+#[cfg(feature = "http")]
+mod http;
+mod lines;
+mod rotating;
+
 use std::fmt;
 use std::time::Duration;
 
 use super::report::Report;
+
+#[cfg(feature = "http")]
+pub use http::HttpPost;
+#[cfg(feature = "http")]
+pub(super) use http::without_secrets;
+pub use lines::{JsonLines, Rotation};
 
 /// Takes what the agent reports: heartbeats, attacks and findings.
 ///

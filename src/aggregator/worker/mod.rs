@@ -258,7 +258,7 @@ impl<C: Send + Sync + 'static> Worker<C> {
     {
         let core = self.core.current();
         let mut encoded = Vec::new();
-        envelope::encode_body(&mut encoded, question, u32::MAX).map_err(|error| {
+        envelope::append_body(&mut encoded, question, u32::MAX).map_err(|error| {
             AskError::Mismatch(match error {
                 EncodeError::Refused(error) => error.to_string(),
                 EncodeError::TooLong { .. } => "it is too long".to_owned(),

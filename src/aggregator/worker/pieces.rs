@@ -124,7 +124,7 @@ mod tests {
     use super::*;
     use crate::aggregator::message::{Sighting, WorkerRequest};
     use crate::aggregator::moment::UnixMicros;
-    use crate::envelope::encode_body;
+    use crate::envelope::append_body;
 
     fn series() -> impl Strategy<Value = Series> {
         let labels = prop::collection::vec(("[a-z]{0,40}", "[a-zä]{0,60}"), 0..4);
@@ -190,7 +190,7 @@ mod tests {
                 gauges_kept += piece.content.gauges.len();
                 let request = WorkerRequest::Batch(piece.content.clone());
                 let mut bytes = Vec::new();
-                encode_body(&mut bytes, &request, u32::MAX).unwrap();
+                append_body(&mut bytes, &request, u32::MAX).unwrap();
                 let len = bytes.len();
                 prop_assert!(len + 300 <= usize::try_from(len_max).unwrap());
             }
