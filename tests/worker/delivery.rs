@@ -119,7 +119,8 @@ fn without_an_agent_it_works_and_says_what_it_leaves_behind() {
 fn nothing_is_lost_or_counted_twice_while_agents_come_and_go() {
     on_every_transport(|place| {
         let agent = Agent::default();
-        let (mut server, at) = agent.serve(&place.transport);
+        let (server, at) = agent.serve(&place.transport);
+        let mut server = Some(server);
         let worker = worker(&at);
         let mut attacks = 0;
         thread::scope(|scope| {
@@ -138,14 +139,14 @@ fn nothing_is_lost_or_counted_twice_while_agents_come_and_go() {
                 for _ in 0..10 {
                     attacks += u64::from(worker.attack(Attack::new("x")).is_some());
                 }
-                let applied = agent.book().hellos.len();
-                eventually("the worker has come", || {
-                    agent.book().hellos.len() > applied || round == 0
-                });
-                drop(server);
-                server = agent.serve(&at).0;
+                drop(server.take());
+                let hellos = agent.book().hellos.len();
+                server = Some(agent.serve(&at).0);
+                eventually("the worker has come", || agent.book().hellos.len() > hellos);
             }
-            recording.map(|thread| thread.join().unwrap());
+            for thread in recording {
+                thread.join().unwrap();
+            }
         });
         agent.book().silent = false;
         worker.flush(A_WHILE).unwrap();
@@ -159,6 +160,7 @@ fn nothing_is_lost_or_counted_twice_while_agents_come_and_go() {
             let last = known.batches.last().unwrap();
             assert_eq!(last.recorded.counted, 600_000);
         });
+        assert!(worker.counters().hellos >= 6);
     });
 }
 
@@ -178,7 +180,8 @@ fn large_sets_go_in_several_batches_and_those_too_long_for_the_agent_are_cut_aga
         }
         let long = "x".repeat(4000);
         let attack = Attack {
-            payload: long,
+            payload: long.clone(),
+            operation: long,
             ..Attack::new("sql_injection")
         };
         worker.attack(attack);
