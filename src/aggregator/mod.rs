@@ -9,6 +9,7 @@ mod distribution;
 mod files;
 pub mod journal;
 mod ledger;
+pub mod lifecycle;
 mod message;
 mod moment;
 mod readable;

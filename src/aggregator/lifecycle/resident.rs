@@ -1,0 +1,145 @@
+//! An agent that is the main work of its process.
+
+use std::io;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use super::platform;
+use super::post::Post;
+use crate::aggregator::agent::{Agent, AgentBuilder, AgentError, Ended};
+use crate::aggregator::files::Lock;
+use crate::ambient;
+use crate::settings::{Settings, SettingsError};
+
+/// How long an agent waits for an earlier one to end. That one may have reports to bring away.
+const PREDECESSOR_TIMEOUT: Duration = Duration::from_secs(15);
+/// How often it looks.
+const LOOK_INTERVAL: Duration = Duration::from_millis(20);
+
+/// An agent with all that it needs as a process of its own: there is one of them for an application,
+/// it ends on SIGTERM and SIGINT, and leaves when no worker was connected for a while.
+///
+/// For [`hook`](super::hook), or for a program that is the agent and nothing else:
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use wayside::Settings;
+/// use wayside::aggregator::Agent;
+/// use wayside::aggregator::lifecycle::Resident;
+/// use wayside::aggregator::sink::JsonLines;
+///
+/// let settings = Settings::builder().name("shop").load()?;
+/// let agent = Agent::builder("shop").sink(JsonLines::stdout());
+/// Resident::new(&settings, agent).stay().run()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use = "it does nothing before `run`"]
+#[derive(Debug)]
+pub struct Resident {
+    settings: Settings,
+    agent: AgentBuilder,
+    idle: Option<Duration>,
+    farewell_timeout: Duration,
+}
+
+impl Resident {
+    /// This agent where these settings say, which it is given. It leaves when no worker was
+    /// connected for five minutes.
+    pub fn new(settings: &Settings, agent: AgentBuilder) -> Self {
+        Self {
+            agent: agent.settings(settings),
+            settings: settings.clone(),
+            idle: Some(Duration::from_secs(300)),
+            farewell_timeout: Duration::from_secs(10),
+        }
+    }
+
+    /// It leaves when no worker was connected for so long.
+    pub fn idle(mut self, idle: Duration) -> Self {
+        self.idle = Some(idle);
+        self
+    }
+
+    /// It never leaves by itself.
+    pub fn stay(mut self) -> Self {
+        self.idle = None;
+        self
+    }
+
+    /// How long it has at its end to report what is left.
+    pub fn farewell_timeout(mut self, timeout: Duration) -> Self {
+        self.farewell_timeout = timeout;
+        self
+    }
+
+    /// Runs the agent until something ends it, and reports what is left. `None` if another one of this
+    /// application is there and stays.
+    ///
+    /// # Errors
+    /// It can't start; see [`ResidentError`].
+    pub fn run(self) -> Result<Option<Ended>, ResidentError> {
+        let (idle, farewell_timeout) = (self.idle, self.farewell_timeout);
+        let Some(running) = self.start()? else {
+            return Ok(None);
+        };
+        let agent = Arc::new(running.agent);
+        let told = Arc::clone(&agent);
+        let signals = platform::on_end_signal(move || told.end(Ended::Shutdown));
+        let signals = signals.map_err(ResidentError::Signals)?;
+        let ended = match idle {
+            Some(idle) => agent.wait_idle(idle),
+            None => agent.wait(),
+        };
+        let farewell = agent.shutdown(farewell_timeout);
+        if !farewell.is_complete() {
+            log::warn!("the agent ends, and not all could be reported: {farewell:?}");
+        }
+        drop(signals);
+        // Until here nobody else may have the journal and the address.
+        drop(running.lock);
+        Ok(Some(ended))
+    }
+
+    /// Starts it without waiting for its end. `None` if another one is there and stays.
+    pub(super) fn start(self) -> Result<Option<Running>, ResidentError> {
+        let post = Post::of(&self.settings)?;
+        let deadline = ambient::now() + PREDECESSOR_TIMEOUT;
+        let lock = loop {
+            if let Some(lock) = post.take().map_err(ResidentError::Lock)? {
+                break lock;
+            }
+            if ambient::now() >= deadline {
+                return Ok(None);
+            }
+            thread::park_timeout(LOOK_INTERVAL);
+        };
+        let agent = self.agent.start()?;
+        Ok(Some(Running { agent, lock }))
+    }
+}
+
+/// An agent, and the proof that there is no other.
+pub(super) struct Running {
+    // Dropped in this order.
+    pub(super) agent: Agent,
+    pub(super) lock: Lock,
+}
+
+/// Why an agent can't be run.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ResidentError {
+    /// The settings' directory can't be used.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// The lock can't be taken.
+    #[error("the agent's lock: {0}")]
+    Lock(io::Error),
+    /// The agent can't start.
+    #[error(transparent)]
+    Agent(#[from] AgentError),
+    /// Signals can't be caught.
+    #[error("the agent's signals: {0}")]
+    Signals(io::Error),
+}
