@@ -120,9 +120,27 @@ pub fn be_agent() {
                 let farewell = agent.shutdown(PATIENCE);
                 tell(format!("complete {}", farewell.is_complete()));
             }
+            #[cfg(unix)]
+            "full" | "room" => {
+                limit_files(if line == "full" { 600 } else { u64::MAX });
+                tell(line);
+            }
             other => panic!("nobody says `{other}`"),
         }
     }
+}
+
+/// From now on no file of this process gets longer: as on a disk that is full.
+#[cfg(unix)]
+fn limit_files(len_max: u64) {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+    // SAFETY: no handler is installed, the signal is only ignored: writing then fails.
+    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
+    let maximum = getrlimit(Resource::Fsize).maximum;
+    let current = maximum.unwrap_or(u64::MAX).min(len_max);
+    let current = (current < u64::MAX).then_some(current);
+    setrlimit(Resource::Fsize, Rlimit { current, maximum }).unwrap();
 }
 
 pub fn start_agent() -> Agent {
@@ -166,36 +184,38 @@ pub struct Book {
     pub torn: usize,
     /// Reports that came again.
     pub again: usize,
+    known: HashMap<String, Report>,
 }
 
 impl Book {
     pub fn read(path: &Path) -> Self {
         let mut book = Self::default();
-        let mut known: HashMap<String, Report> = HashMap::new();
-        for line in std::fs::read(path)
-            .unwrap_or_default()
-            .split(|byte| *byte == b'\n')
-        {
+        let bytes = std::fs::read(path).unwrap_or_default();
+        for line in bytes.split(|byte| *byte == b'\n') {
             if line.is_empty() {
                 continue;
             }
-            let Ok(report) = serde_json::from_slice::<Report>(line) else {
-                book.torn += 1;
-                continue;
-            };
-            if let Some(before) = known.get(report.id()) {
-                assert_eq!(*before, report, "two reports of one id");
-                book.again += 1;
-                continue;
-            }
-            known.insert(report.id().to_owned(), report.clone());
-            match report {
-                Report::Heartbeat(heartbeat) => book.add(heartbeat),
-                Report::Attack(attack) => book.attacks.push(attack),
-                other => panic!("nobody asked for {other:?}"),
+            match serde_json::from_slice::<Report>(line) {
+                Ok(report) => book.take(&report),
+                Err(_) => book.torn += 1,
             }
         }
         book
+    }
+
+    /// Enters a report unless it is there; it may come again, and then is the same.
+    pub fn take(&mut self, report: &Report) {
+        if let Some(before) = self.known.get(report.id()) {
+            assert_eq!(before, report, "two reports of one id");
+            self.again += 1;
+            return;
+        }
+        self.known.insert(report.id().to_owned(), report.clone());
+        match report {
+            Report::Heartbeat(heartbeat) => self.add(heartbeat.clone()),
+            Report::Attack(attack) => self.attacks.push(attack.clone()),
+            other => panic!("nobody asked for {other:?}"),
+        }
     }
 
     fn add(&mut self, heartbeat: Heartbeat) {
