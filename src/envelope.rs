@@ -171,6 +171,17 @@ fn encode_pair<A: Serialize, B: Serialize + ?Sized>(
         })
 }
 
+/// Encodes a value on its own, to travel within another message. [`decode_body`] is its opposite.
+///
+/// # Errors
+/// See [`EncodeError`].
+#[cfg(feature = "aggregator")]
+pub fn encode_body<T: Serialize + ?Sized>(body: &T, len_max: u32) -> Result<Vec<u8>, EncodeError> {
+    let mut bytes = Vec::new();
+    append_body(&mut bytes, body, len_max)?;
+    Ok(bytes)
+}
+
 /// How [`Head::Event`] is encoded.
 const EVENT: u8 = 3;
 

@@ -10,4 +10,6 @@
 mod support;
 
 mod agent;
+mod asking;
+mod config;
 mod delivery;

@@ -135,6 +135,8 @@ impl Clerk {
             }
         }
         self.vitals.set_connected(0);
+        // The bounds may be others now, or the last record that kept them was not synced.
+        self.keep_within_bounds(now);
         self.settle(now);
     }
 

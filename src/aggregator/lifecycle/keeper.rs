@@ -20,7 +20,7 @@ const START_TIMEOUT: Duration = Duration::from_secs(10);
 /// An agent that is gone sooner than this was no success.
 const STABLE: Duration = Duration::from_secs(5);
 
-/// The thread, which ends when this is dropped.
+/// The thread, which ends when it is told to.
 pub(crate) struct Keeper {
     thread: Thread,
     ended: Arc<AtomicBool>,
@@ -50,10 +50,9 @@ impl Keeper {
     pub(crate) fn stir(&self) {
         self.thread.unpark();
     }
-}
 
-impl Drop for Keeper {
-    fn drop(&mut self) {
+    /// Nobody needs the agent any more, on whose account this is.
+    pub(crate) fn end(&self) {
         self.ended.store(true, Ordering::SeqCst);
         self.stir();
     }

@@ -11,6 +11,7 @@ use super::core::{Core, Recipe};
 use super::error::StartError;
 use super::handle::Handle;
 use super::limits::{Section, WorkerLimits};
+use crate::aggregator::lifecycle::{Post, Spawn};
 use crate::aggregator::series::cut;
 use crate::limits::Limits;
 use crate::settings::{Settings, SettingsError};
@@ -21,6 +22,8 @@ use crate::transport::Transport;
 pub struct WorkerBuilder<C = ()> {
     recipe: Recipe,
     config: ConfigCell<C>,
+    settings: Option<Settings>,
+    agent: Option<Spawn>,
 }
 
 impl WorkerBuilder<()> {
@@ -32,9 +35,12 @@ impl WorkerBuilder<()> {
                 transports: Vec::new(),
                 client_limits: Limits::default(),
                 limits: WorkerLimits::default(),
+                agent: None,
             },
             // Who has no type for configurations runs any.
             config: ConfigCell::new((), |_| Ok(())),
+            settings: None,
+            agent: None,
         }
     }
 }
@@ -55,12 +61,38 @@ impl<C: Send + Sync + 'static> WorkerBuilder<C> {
         self.recipe.token = section.token.or(self.recipe.token);
         self.recipe.transports.extend(settings.transports()?);
         self.recipe.client_limits = settings.limits().clone();
+        self.settings = Some(settings.clone());
         Ok(self)
     }
 
     /// The agent is here, if it can't be reached at the endpoints that were named before.
     pub fn transport(mut self, transport: Transport) -> Self {
         self.recipe.transports.push(transport);
+        self
+    }
+
+    /// Starts an agent when there is none, and again when it is gone: one for all workers, whoever
+    /// is first. Needs [`settings`](WorkerBuilder::settings), in whose directory they agree who it is.
+    ///
+    /// ```no_run
+    /// use wayside::Settings;
+    /// use wayside::aggregator::{Agent, Worker, lifecycle, sink::JsonLines};
+    ///
+    /// fn main() -> Result<(), Box<dyn std::error::Error>> {
+    ///     lifecycle::hook(|| {
+    ///         let agent = Agent::builder("shop").sink(JsonLines::stdout());
+    ///         Ok(lifecycle::Resident::new(&Settings::load()?, agent))
+    ///     });
+    ///     let worker = Worker::builder("shop")
+    ///         .settings(&Settings::load()?)?
+    ///         .agent(lifecycle::Spawn::this_program().log("agent.log"))
+    ///         .start()?;
+    ///     worker.counter("starts").one();
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn agent(mut self, spawn: Spawn) -> Self {
+        self.agent = Some(spawn);
         self
     }
 
@@ -108,6 +140,8 @@ impl<C: Send + Sync + 'static> WorkerBuilder<C> {
         WorkerBuilder {
             recipe: self.recipe,
             config: ConfigCell::new(default, from_json),
+            settings: self.settings,
+            agent: self.agent,
         }
     }
 
@@ -120,6 +154,10 @@ impl<C: Send + Sync + 'static> WorkerBuilder<C> {
         // Nothing less would leave time for anything else.
         let interval_min = std::time::Duration::from_millis(1);
         recipe.limits.flush_interval = recipe.limits.flush_interval.max(interval_min);
+        if let Some(spawn) = self.agent {
+            let settings = self.settings.ok_or(StartError::NoSettings)?;
+            recipe.agent = Some((Post::of(&settings)?, Arc::new(spawn)));
+        }
         let core = Core::start(Arc::new(recipe), Arc::new(self.config))?;
         let config = Handle::find(&core, Arc::new(()));
         Ok(Worker {

@@ -20,6 +20,7 @@ use super::outgoing::{Identity, Outgoing, Tally};
 use super::registry::Registry;
 use crate::aggregator::attack::AttackBody;
 use crate::aggregator::ledger::{DropReason, Ledger, Totals};
+use crate::aggregator::lifecycle::{Post, Spawn};
 use crate::aggregator::message::{AgentReply, Hello, Reports, WorkerId, WorkerRequest};
 use crate::aggregator::moment::UnixMicros;
 use crate::aggregator::series::Series;
@@ -37,6 +38,8 @@ pub(crate) struct Recipe {
     pub(crate) transports: Vec<Transport>,
     pub(crate) client_limits: Limits,
     pub(crate) limits: WorkerLimits,
+    /// Where the agent is to be, and what to start if it is not.
+    pub(crate) agent: Option<(Post, Arc<Spawn>)>,
 }
 
 /// A worker, in this process and in those that are forked from it.
@@ -134,7 +137,7 @@ impl Drop for Core {
             std::mem::forget(Arc::clone(&self.process));
             return;
         }
-        let timeout = if self.process.is_reachable() {
+        let timeout = if self.process.is_reachable() || self.recipe.agent.is_some() {
             self.recipe.limits.drop_timeout
         } else {
             Duration::ZERO
@@ -410,6 +413,7 @@ impl Process {
             self.empty_cells(state);
             state.outgoing.abandon();
             self.mailbox.ring();
+            self.mailbox.end_keeper();
             self.tell();
         }
     }

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use super::core::{Process, Recipe};
 use super::error::StartError;
 use super::outgoing::{Say, Unsaid};
+use crate::aggregator::lifecycle::Keeper;
 use crate::aggregator::message::{
     AgentPush, AgentReply, ConfigDocument, Reports, WorkerEvent, WorkerRequest,
 };
@@ -30,6 +31,8 @@ const GOODBYE_TIMEOUT: Duration = Duration::from_millis(500);
 pub(crate) struct Mailbox {
     mail: Mutex<Mail>,
     bell: Arc<Bell>,
+    /// Sees to it that there is an agent, if it is to.
+    keeper: OnceLock<Keeper>,
 }
 
 #[derive(Default)]
@@ -73,6 +76,15 @@ impl Mailbox {
     fn put_state(&self, state: &ClientState) {
         let connected = matches!(state, ClientState::Connected { .. });
         self.put(|mail| mail.connected = Some(connected));
+        if let Some(keeper) = self.keeper.get() {
+            keeper.stir();
+        }
+    }
+
+    pub(crate) fn end_keeper(&self) {
+        if let Some(keeper) = self.keeper.get() {
+            keeper.end();
+        }
     }
 
     fn put_push(&self, push: AgentPush) {
@@ -96,6 +108,16 @@ pub(crate) fn start(process: &Arc<Process>, recipe: &Recipe) -> Result<(), Start
         builder = builder.transport(transport.clone());
     }
     let client = builder.start()?;
+    if let Some((post, spawn)) = &recipe.agent {
+        let keeper = Keeper::start(client.clone(), post.clone(), Arc::clone(spawn));
+        // There is one launch.
+        drop(
+            process
+                .mailbox
+                .keeper
+                .set(keeper.map_err(StartError::Thread)?),
+        );
+    }
     let mut courier = Courier {
         process: Arc::clone(process),
         waker: Waker::from(Arc::clone(&process.mailbox.bell)),

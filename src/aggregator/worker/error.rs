@@ -4,6 +4,7 @@ use std::io;
 
 use crate::aggregator::ledger::{DropReason, Ledger};
 use crate::client::{CallError, ConnectError};
+use crate::settings::SettingsError;
 
 /// Why a worker could not be started. None of it has to do with an agent.
 #[derive(Debug, thiserror::Error)]
@@ -15,6 +16,12 @@ pub enum StartError {
     /// The system gives no thread.
     #[error("can't start the worker's thread: {0}")]
     Thread(io::Error),
+    /// It is to start an agent, and has no settings.
+    #[error("who starts an agent needs `settings`: in their directory the workers agree who does")]
+    NoSettings,
+    /// The settings' directory can't be used.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
 }
 
 /// What a worker left behind when it was closed.

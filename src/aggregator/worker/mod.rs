@@ -257,8 +257,7 @@ impl<C: Send + Sync + 'static> Worker<C> {
         A: DeserializeOwned,
     {
         let core = self.core.current();
-        let mut encoded = Vec::new();
-        envelope::append_body(&mut encoded, question, u32::MAX).map_err(|error| {
+        let question = envelope::encode_body(question, u32::MAX).map_err(|error| {
             AskError::Mismatch(match error {
                 EncodeError::Refused(error) => error.to_string(),
                 EncodeError::TooLong { .. } => "it is too long".to_owned(),
@@ -266,7 +265,7 @@ impl<C: Send + Sync + 'static> Worker<C> {
         })?;
         let request = WorkerRequest::Ask {
             topic: topic.to_owned(),
-            question: encoded,
+            question,
         };
         match core.process().ask(&request, timeout)? {
             Some(AgentReply::Answer(Some(answer))) => envelope::decode_body(&answer)

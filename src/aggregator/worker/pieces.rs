@@ -124,7 +124,7 @@ mod tests {
     use super::*;
     use crate::aggregator::message::{Sighting, WorkerRequest};
     use crate::aggregator::moment::UnixMicros;
-    use crate::envelope::append_body;
+    use crate::envelope::encode_body;
 
     fn series() -> impl Strategy<Value = Series> {
         let labels = prop::collection::vec(("[a-z]{0,40}", "[a-zä]{0,60}"), 0..4);
@@ -176,7 +176,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+        #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
         #[test]
         fn all_of_it_is_in_pieces_that_fit(taken in taken(), len_max in 1024_u32..20_000) {
@@ -189,9 +189,7 @@ mod tests {
                 sum = sum.plus(piece.totals);
                 gauges_kept += piece.content.gauges.len();
                 let request = WorkerRequest::Batch(piece.content.clone());
-                let mut bytes = Vec::new();
-                append_body(&mut bytes, &request, u32::MAX).unwrap();
-                let len = bytes.len();
+                let len = encode_body(&request, u32::MAX).unwrap().len();
                 prop_assert!(len + 300 <= usize::try_from(len_max).unwrap());
             }
             prop_assert_eq!(sum, whole);

@@ -234,13 +234,13 @@ mod tests {
     }
 
     #[test]
-    fn a_million_label_values_take_no_more_than_the_bound() {
+    fn any_number_of_label_values_take_no_more_than_the_bound() {
         let mut registry = registry(1000, 100);
-        for user in 0..1_000_000 {
+        for user in 0..100_000 {
             counter(&mut registry, "requests", user).add(1);
         }
         assert_eq!(registry.counters.cells.len(), 101);
-        assert_eq!(registry.overflowed(), (999_900, 0));
+        assert_eq!(registry.overflowed(), (99_900, 0));
         let taken = registry.take();
         assert_eq!(taken.counters.len(), 101);
         let overflow = Series::overflow("requests");
@@ -248,17 +248,17 @@ mod tests {
             .counters
             .iter()
             .find(|(series, _)| *series == overflow);
-        assert_eq!(of_overflow.map(|(_, count)| *count), Some(999_900));
+        assert_eq!(of_overflow.map(|(_, count)| *count), Some(99_900));
     }
 
     #[test]
-    fn a_million_names_take_no_more_than_the_bound() {
+    fn any_number_of_names_take_no_more_than_the_bound() {
         let mut registry = registry(100, 10);
-        for name in 0..1_000_000 {
+        for name in 0..100_000 {
             counter(&mut registry, &format!("name{name}"), 0).add(1);
         }
         assert_eq!(registry.counters.cells.len(), 101);
-        assert_eq!(registry.waiting().counted, 1_000_000);
+        assert_eq!(registry.waiting().counted, 100_000);
         counter(&mut registry, "name1", 7).add(1);
         let of_name = registry
             .counters
