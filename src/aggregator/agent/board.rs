@@ -21,6 +21,9 @@ use crate::sync::lock;
 /// A sink that has failed for so long is not waited for by heartbeats that others have taken.
 pub(crate) const LAGGARD_AFTER: Duration = Duration::from_secs(5 * 60);
 
+/// After so many the clerk is told, also if there is more.
+const TOLD_AFTER: u64 = 256;
+
 pub(crate) struct Board {
     inner: Mutex<Inner>,
     changed: Condvar,
@@ -219,10 +222,12 @@ impl Board {
         }
     }
 
-    /// Notes what came of what [`next`](Board::next) gave.
-    pub(crate) fn done(&self, sink: usize, item: Item, outcome: Outcome, now: Duration) {
+    /// Notes what came of what [`next`](Board::next) gave. Whether the clerk is to hear of it: while
+    /// there is more it hears of many at once.
+    pub(crate) fn done(&self, sink: usize, item: Item, outcome: Outcome, now: Duration) -> bool {
         let mut inner = lock(&self.inner);
         let inner = &mut *inner;
+        let is_beat = matches!(item, Item::Beat { .. });
         let progress = &mut inner.sinks[sink];
         progress.in_hand = None;
         let taken = outcome == Outcome::Taken;
@@ -241,8 +246,8 @@ impl Board {
                 progress.failing_since.get_or_insert(now);
                 progress.last_error = Some(why);
                 // So that one that never succeeds does not keep the other kind from its turn.
-                progress.beat_was_last = matches!(item, Item::Beat { .. });
-                return;
+                progress.beat_was_last = is_beat;
+                return true;
             }
         }
         match item {
@@ -264,6 +269,8 @@ impl Board {
                 }
             }
         }
+        let handled = inner.sinks[sink].taken + inner.sinks[sink].refused;
+        is_beat || handled % TOLD_AFTER == 0 || inner.next(sink).is_none()
     }
 
     /// Waits out a pause before another try; shorter only if there is nothing to wait for.

@@ -47,8 +47,9 @@ impl Courier {
                 log::warn!("sink {}: {}: {why}", self.sink.name(), report.id());
             }
             let now = self.clock.moment().steady;
-            self.board.done(self.index, item, outcome, now);
-            self.tray.nudge();
+            if self.board.done(self.index, item, outcome, now) {
+                self.tray.nudge();
+            }
             match again_after {
                 Some(after) => {
                     self.board.pause(ambient::now() + after);
