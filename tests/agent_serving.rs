@@ -105,7 +105,7 @@ fn applications_do_not_mix() {
 #[test]
 fn attacks_reach_the_sink_in_each_workers_order_and_once() {
     let rig = Rig::start(|builder| builder);
-    let mut workers: Vec<Worker> = (1..=3).map(|id| rig.worker(id)).collect();
+    let mut workers: Vec<Bare> = (1..=3).map(|id| rig.worker(id)).collect();
     for worker in &mut workers {
         worker.hello();
         for number in 1..=100 {
@@ -202,7 +202,7 @@ fn rules_and_questions_are_answered_at_once() {
 fn a_wave_of_attacks_from_one_address_is_one_finding() {
     let shop = Application::named("shop").detect(AttackWave::new(3, Duration::from_secs(600)));
     let rig = Rig::start_for(shop, |builder| builder);
-    let mut workers: Vec<Worker> = (1..=2).map(|id| rig.worker(id)).collect();
+    let mut workers: Vec<Bare> = (1..=2).map(|id| rig.worker(id)).collect();
     for worker in &mut workers {
         worker.hello();
         for number in 1..=3 {

@@ -76,19 +76,8 @@ impl Rig {
         }
     }
 
-    pub fn worker(&self, id: u128) -> Worker {
-        let client = Client::builder().transport(self.place.clone());
-        Worker {
-            client: client.connect(PATIENCE).unwrap(),
-            id: WorkerId(id),
-            application: "shop".to_owned(),
-            token: None,
-            batch_acknowledged: 0,
-            attack_acknowledged: 0,
-            acknowledged: Totals::default(),
-            config_hash: None,
-            recorded: Totals::default(),
-        }
+    pub fn worker(&self, id: u128) -> Bare {
+        worker_at(&self.place, id)
     }
 
     pub fn report(&self) -> Report {
@@ -128,8 +117,24 @@ impl Rig {
     }
 }
 
+/// A worker that is connected and has not said hello.
+pub fn worker_at(place: &Transport, id: u128) -> Bare {
+    let client = Client::builder().transport(place.clone());
+    Bare {
+        client: client.connect(PATIENCE).unwrap(),
+        id: WorkerId(id),
+        application: "shop".to_owned(),
+        token: None,
+        batch_acknowledged: 0,
+        attack_acknowledged: 0,
+        acknowledged: Totals::default(),
+        config_hash: None,
+        recorded: Totals::default(),
+    }
+}
+
 /// A worker that does what a test says.
-pub struct Worker {
+pub struct Bare {
     pub client: Client<Reports>,
     pub id: WorkerId,
     pub application: String,
@@ -141,7 +146,7 @@ pub struct Worker {
     pub recorded: Totals,
 }
 
-impl Worker {
+impl Bare {
     pub fn call(&self, request: WorkerRequest) -> AgentReply {
         self.client.call(&request, PATIENCE).unwrap()
     }

@@ -18,6 +18,10 @@ use crate::aggregator::{
     Ledger, Level, Report, Series, Totals, UnixMicros, WorkerId, WorkerReport,
 };
 
+/// The gauges of a worker that has gone are kept for so many periods, if there is room: should it come
+/// back, it says only what has changed.
+const GAUGES_KEPT_PERIODS: u64 = 10;
+
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub(crate) struct Account {
     workers: BTreeMap<WorkerId, Worker>,
@@ -99,7 +103,11 @@ impl Account {
     }
 
     pub(crate) fn take_batch(&mut self, worker: WorkerId, mut batch: Batch, bounds: &AgentBounds) {
-        let room = count(bounds.gauges_max).saturating_sub(self.gauges);
+        let max = count(bounds.gauges_max);
+        if self.gauges + batch.gauges.len() > max {
+            self.clear_gauges_of_gone(self.periods);
+        }
+        let room = max.saturating_sub(self.gauges);
         let Some(known) = self.workers.get_mut(&worker) else {
             return;
         };
@@ -267,13 +275,21 @@ impl Account {
             .collect()
     }
 
-    /// A new period begins. Who went before the last one has its gauges forgotten.
+    /// A new period begins.
     fn rest_workers(&mut self) {
         for worker in self.workers.values_mut() {
-            if !worker.is_connected() && !worker.took_part {
-                self.gauges -= worker.clear_gauges();
-            }
             worker.took_part = false;
+        }
+    }
+
+    /// Forgets the gauges of workers that have gone when so many periods were closed, or before.
+    fn clear_gauges_of_gone(&mut self, until: u64) {
+        for worker in self.workers.values_mut() {
+            if let Presence::Gone { periods, .. } = worker.presence {
+                if periods <= until {
+                    self.gauges -= worker.clear_gauges();
+                }
+            }
         }
     }
 
@@ -287,6 +303,9 @@ impl Account {
             self.spilled.reports += 1;
         }
         self.periods += 1;
+        if let Some(until) = self.periods.checked_sub(GAUGES_KEPT_PERIODS) {
+            self.clear_gauges_of_gone(until);
+        }
         let kept_since = self.periods.checked_sub(u64::from(bounds.gone_periods));
         let is_over = |worker: &Worker| match worker.presence {
             Presence::Connected => false,

@@ -23,7 +23,8 @@ pub struct AgentBounds {
     /// Workers that are remembered, connected or gone. One more takes the place of the one that has
     /// gone first; if all are connected it is refused.
     pub workers_max: u32,
-    /// A worker that has gone is remembered for so many periods, in case that it comes back.
+    /// A worker that has gone is remembered for so many periods, in case that it comes back. Who comes
+    /// back later begins anew: what had not been acknowledged to it may then be counted twice.
     pub gone_periods: u32,
     /// Counters in one period. One more is added to the series `overflow` of its name.
     pub counters_max: u32,
@@ -47,7 +48,7 @@ impl Default for AgentBounds {
         Self {
             applications_max: 64,
             workers_max: 4096,
-            gone_periods: 10,
+            gone_periods: 1440,
             counters_max: 10_000,
             histograms_max: 2_000,
             keys_max: 10_000,

@@ -40,6 +40,9 @@ use crate::sync::lock;
 /// How often it looks after what could not be done at once.
 const TICK: Duration = Duration::from_millis(500);
 
+/// The workers that a status names.
+const STATUS_WORKERS_MAX: usize = 1000;
+
 pub(crate) struct Clerk {
     pub(crate) memory: Memory,
     pub(crate) tray: Arc<Tray>,
@@ -132,6 +135,8 @@ impl Clerk {
             }
         }
         self.vitals.set_connected(0);
+        // The bounds may be others now, or the last record that kept them was not synced.
+        self.keep_within_bounds(now);
         self.settle(now);
     }
 
@@ -724,9 +729,14 @@ impl Clerk {
         let batches_per_second = meters.batches.per_second(now.steady);
         let attacks_per_second = meters.attacks.per_second(now.steady);
         let account = self.memory.state.account(&name)?;
-        let workers = account.workers();
+        let mut workers: Vec<_> = account.workers().collect();
+        let workers_known = workers.len();
+        workers.sort_by_key(|(_, worker)| worker.presence.latest_first());
+        workers.truncate(STATUS_WORKERS_MAX);
+        let workers = workers.into_iter();
         Some(ApplicationStatus {
             workers: workers.map(|(id, worker)| worker.report(id)).collect(),
+            workers_known,
             ledger: account.ledger(),
             config: account.config().map(|document| document.version),
             batches_per_second,

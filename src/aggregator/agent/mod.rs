@@ -41,6 +41,9 @@ mod ended;
 mod farewell;
 mod memory;
 mod meter;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod model;
 mod period;
 mod record;
 mod running;

@@ -76,8 +76,10 @@ pub struct QueueStatus {
 pub struct ApplicationStatus {
     /// Its name.
     pub name: String,
-    /// The workers that are remembered.
+    /// Workers: those that are connected first, then those that went last. At most a thousand.
     pub workers: Vec<WorkerReport>,
+    /// All workers that are remembered.
+    pub workers_known: usize,
     /// Of all workers since the agent's memory began.
     pub ledger: Ledger,
     /// The version of its configuration.
@@ -228,6 +230,10 @@ impl fmt::Display for ApplicationStatus {
             if let Some((version, why)) = &worker.config_refused {
                 writeln!(f, "    refused config {version}: {why}")?;
             }
+        }
+        let more = self.workers_known.saturating_sub(self.workers.len());
+        if more > 0 {
+            writeln!(f, "  and {more} more")?;
         }
         write!(f, "  {:32} {:>8} {:5} {:>10}", "all", "", "", "")?;
         columns(f, &self.ledger)?;

@@ -51,6 +51,16 @@ pub(crate) enum Presence {
     },
 }
 
+impl Presence {
+    /// To sort by: who is there, then who went last.
+    pub(crate) fn latest_first(self) -> u64 {
+        match self {
+            Self::Connected => 0,
+            Self::Gone { order, .. } => u64::MAX - order,
+        }
+    }
+}
+
 /// Where something with a number stands in its order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Order {

@@ -2,6 +2,9 @@
 
 mod attack_wave;
 mod rate_limit;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests;
 mod window;
 
 pub use attack_wave::AttackWave;

@@ -113,3 +113,20 @@ impl<V: Default> Keyed<V> {
         self.entries.len()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_key_that_was_not_touched_for_longest_goes_first() {
+        let mut keyed = Keyed::<u32>::new(2);
+        *keyed.touch("a") += 1;
+        *keyed.touch("b") += 1;
+        *keyed.touch("a") += 1;
+        *keyed.touch("c") += 1;
+        assert_eq!((keyed.len(), keyed.evicted), (2, 1));
+        assert_eq!(*keyed.touch("a"), 2);
+        assert_eq!(*keyed.touch("b"), 0, "it begins anew");
+    }
+}
