@@ -19,7 +19,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use books::*;
-use support::role::{role, transport};
+use support::role::{self, Casting, role, transport};
 use support::*;
 use wayside::aggregator::sink::{Sink, SinkError};
 use wayside::aggregator::*;
@@ -73,7 +73,11 @@ fn agent(at: &Transport) -> (Agent, Transport, Arc<Mutex<Book>>) {
 
 fn worker_with(at: &Transport, limits: WorkerLimits) -> Worker {
     let builder = Worker::builder("shop").transport(at.clone());
-    builder.limits(limits).client_limits(eager()).start().unwrap()
+    builder
+        .limits(limits)
+        .client_limits(eager())
+        .start()
+        .unwrap()
 }
 
 /// A worker that sends nothing by itself: what is sent at once is sent for its own sake.
@@ -131,7 +135,10 @@ fn a_sink_that_is_down_loses_nothing_within_the_bound_and_the_rest_is_counted() 
     worker.close(PATIENCE).unwrap();
     assert!(agent.shutdown(PATIENCE).is_complete());
     let book = book.lock().unwrap();
-    assert_eq!(book.counters(), BTreeMap::from([("requests".to_owned(), 100)]));
+    assert_eq!(
+        book.counters(),
+        BTreeMap::from([("requests".to_owned(), 100)])
+    );
     assert_eq!(book.buckets("us").values().sum::<u64>(), 50);
     let ledger = book.ledger();
     let lost = ledger.dropped[&DropReason::SinkBound];
@@ -147,12 +154,11 @@ fn a_sink_that_is_down_loses_nothing_within_the_bound_and_the_rest_is_counted() 
 fn a_sink_that_hangs_holds_up_no_worker() {
     on_every_transport(|place| {
         let (release, released) = mpsc::channel::<()>();
-        let (agent, at, book) =
-            agent_with(&place.transport, AgentBounds::default(), move |_| {
-                // Until the test lets go of it.
-                drop(released.recv());
-                Ok(())
-            });
+        let (agent, at, book) = agent_with(&place.transport, AgentBounds::default(), move |_| {
+            // Until the test lets go of it.
+            released.recv().ok();
+            Ok(())
+        });
         let worker = worker_with(&at, quick());
         for _ in 0..20 {
             worker.counter("requests").one();
@@ -199,7 +205,7 @@ fn a_server_that_answers_nonsense_gets_everything_in_the_end() {
         "",
         "\0\u{1}\u{2}nonsense\r\n\r\n",
         "HTTP/1.1 999 what\r\n\r\n",
-        "HTTP/1.1 200 ok\r\ncontent-length: 99999999999999999999\r\n\r\n",
+        "HTTP/1.1 2",
     ];
     let _watchdog = Watchdog::new();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -248,7 +254,8 @@ fn a_server_that_answers_nonsense_gets_everything_in_the_end() {
     }
     let mut book = Book::default();
     while book.attacks.len() < 5 {
-        book.take(&bodies.recv_timeout(PATIENCE).unwrap());
+        let taken = bodies.recv_timeout(PATIENCE / 6);
+        book.take(&taken.unwrap_or_else(|_| panic!("{:?}", agent.status().sinks)));
     }
     assert_eq!(book.attack_numbers()[&worker.id()], [1, 2, 3, 4, 5]);
     assert!(agent.status().sinks[0].failures > 0);
@@ -262,7 +269,7 @@ fn a_million_label_values_are_one_series_beyond_the_bound() {
     let _watchdog = Watchdog::new();
     let place = &places()[0];
     let (agent, at, book) = agent(&place.transport);
-    let worker = worker_with(&at, quick());
+    let worker = worker_with(&at, still());
     for user in 0..VALUES {
         let user = user.to_string();
         worker.counter_with("requests", &[("user", &user)]).one();
@@ -273,7 +280,7 @@ fn a_million_label_values_are_one_series_beyond_the_bound() {
     let bound = u64::from(limits.series_per_name_max);
     let counters = worker.counters();
     assert!(counters.series_overflowed >= VALUES - bound, "{counters:?}");
-    assert!(counters.keys_overflowed >= VALUES - u64::from(limits.keys_max) * 2);
+    assert!(counters.keys_overflowed >= VALUES - u64::from(limits.keys_max) - 1);
     worker.close(PATIENCE).unwrap();
     assert!(agent.shutdown(PATIENCE).is_complete());
     let book = book.lock().unwrap();
@@ -284,7 +291,10 @@ fn a_million_label_values_are_one_series_beyond_the_bound() {
     let hits = book.hits("users");
     assert_eq!(hits.values().sum::<u64>(), VALUES);
     let all = [book.ledger().recorded, book.ledger().applied];
-    assert_eq!(all.map(|totals| (totals.counted, totals.hits)), [(VALUES, VALUES); 2]);
+    assert_eq!(
+        all.map(|totals| (totals.counted, totals.hits)),
+        [(VALUES, VALUES); 2]
+    );
 }
 
 #[test]
@@ -339,7 +349,11 @@ fn attacks_reach_the_sink_without_a_pause_on_the_way() {
         }
         times.sort();
         let at = |share: usize| times[times.len() * share / 100];
-        eprintln!("attacks: half within {:?}, 99 % within {:?}", at(50), at(99));
+        eprintln!(
+            "attacks: half within {:?}, 99 % within {:?}",
+            at(50),
+            at(99)
+        );
     });
 }
 
@@ -424,7 +438,12 @@ fn what_an_agent_without_a_journal_takes_with_it_is_counted_as_lost() {
         let ledger = book.ledger();
         assert_eq!(ledger.recorded, recorded);
         assert!(ledger.pending.is_zero());
-        assert!(ledger.dropped.keys().all(|&why| why == DropReason::AgentLost));
+        assert!(
+            ledger
+                .dropped
+                .keys()
+                .all(|&why| why == DropReason::AgentLost)
+        );
         assert!(ledger.dropped.contains_key(&DropReason::AgentLost));
         // The worker's own book has what was acknowledged to it.
         assert_eq!(worker.ledger().applied, recorded);
@@ -482,7 +501,7 @@ fn a_forked_child_is_a_worker_of_its_own_and_nothing_is_sent_twice() {
 
 /// How an agent's journal is.
 #[cfg(unix)]
-fn memory_of(agent: &mut support::role::Role) -> MemoryStatus {
+fn memory_of(agent: &mut role::Role) -> MemoryStatus {
     status_of(agent).memory
 }
 
@@ -498,6 +517,7 @@ fn a_directory_that_can_not_be_written_is_done_without_and_taken_up_again() {
     let mut host = Host::with_journal(place);
     let journal = host.journal.clone().unwrap();
     create_dir(&journal).unwrap();
+    set_permissions(&journal, Permissions::from_mode(0o700)).unwrap();
     // Root may write anywhere.
     let is_root = rustix::process::geteuid().is_root();
     if is_root {
@@ -505,29 +525,53 @@ fn a_directory_that_can_not_be_written_is_done_without_and_taken_up_again() {
         chown(&journal, Some(NOBODY), Some(NOBODY)).unwrap();
     }
     let mode = |mode| set_permissions(&journal, Permissions::from_mode(mode)).unwrap();
+    let as_nobody = |casting: Casting| match is_root {
+        true => casting.by_user(NOBODY).start(),
+        false => casting.start(),
+    };
     let start = |host: &mut Host<'_>| {
-        let casting = host.agent_casting();
-        let casting = if is_root { casting.by_user(NOBODY) } else { casting };
-        let agent = casting.start();
+        let agent = as_nobody(host.agent_casting());
         host.is_up(&agent);
         agent
     };
-    mode(0o700);
+    let segments = |mode| {
+        for entry in std::fs::read_dir(&journal).unwrap() {
+            let path = entry.unwrap().path();
+            if !path.ends_with("lock") {
+                set_permissions(path, Permissions::from_mode(mode)).unwrap();
+            }
+        }
+    };
     end(start(&mut host));
-    // The journal is there and can be continued; what can't be had is a new segment.
+    segments(0o400);
     mode(0o500);
     let mut agent = start(&mut host);
-    agent.say("compact");
-    let worker = worker_with(&host.transport, quick());
-    worker.counter("requests").add(5);
-    worker.attack(attack()).unwrap();
-    worker.flush(PATIENCE).unwrap();
+    // Acknowledged all the same: it ends by itself.
+    as_nobody(host.casting("short")).finish();
     let memory = memory_of(&mut agent);
-    eprintln!("{memory:?}");
+    assert_eq!(memory.keeping, Keeping::Degraded);
+    assert!(
+        memory.failures > 0 && memory.last_error.is_some(),
+        "{memory:?}"
+    );
     mode(0o700);
-    worker.close(PATIENCE).unwrap();
+    taken_up(&mut agent);
+    // All that was missed is in it.
+    agent.kill();
+    let agent = start(&mut host);
     end(agent);
-    assert_eq!(host.book().counters()["requests"], 5);
+    let book = host.book();
+    assert_eq!(book.counters()["runs"], 1);
+    assert_eq!(book.attacks.len(), 1);
+    assert_eq!(book.ledger().applied, book.ledger().recorded);
+}
+
+#[cfg(unix)]
+fn taken_up(agent: &mut role::Role) {
+    eventually("there is a journal again", || {
+        memory_of(agent).keeping == Keeping::Journal
+    });
+    assert_eq!(memory_of(agent).recoveries, 1);
 }
 
 #[cfg(unix)]
@@ -549,13 +593,13 @@ fn a_full_disk_is_done_without_and_taken_up_again() {
     }
     let memory = memory_of(&mut agent);
     assert_eq!(memory.keeping, Keeping::Degraded);
-    assert!(memory.failures > 0 && memory.last_error.is_some(), "{memory:?}");
+    assert!(
+        memory.failures > 0 && memory.last_error.is_some(),
+        "{memory:?}"
+    );
     agent.say("room");
     agent.expect("room");
-    eventually("there is a journal again", || {
-        memory_of(&mut agent).keeping == Keeping::Journal
-    });
-    assert_eq!(memory_of(&mut agent).recoveries, 1);
+    taken_up(&mut agent);
     // All that was missed is in it.
     agent.kill();
     let agent = host.agent();

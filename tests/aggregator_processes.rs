@@ -3,6 +3,7 @@
 //!
 //! The sink is a file that outlives its agents. The roles are at the foot of this file.
 #![cfg(feature = "aggregator")]
+#![cfg_attr(unix, allow(unsafe_code, reason = "the limits of a process"))]
 #![allow(
     clippy::unwrap_used,
     clippy::print_stderr,

@@ -128,7 +128,13 @@ fn a_server_that_has_enough_says_when_to_come_again() {
 
 #[test]
 fn what_fails_at_the_server_is_tried_again_and_what_it_refuses_is_not() {
-    for status in ["500 Oops", "502 Bad Gateway", "408 Request Timeout"] {
+    let failures = [
+        "500 Oops",
+        "502 Bad Gateway",
+        "408 Request Timeout",
+        "999 What",
+    ];
+    for status in failures {
         assert_eq!(error(answer(status, "")).retry, Retry::Soon, "{status}");
     }
     for status in ["400 Bad Request", "413 Too Large", "404 Not Found"] {

@@ -101,7 +101,10 @@ pub fn status_of(agent: &mut Role) -> Status {
 /// Ends an agent, which has to report everything before.
 pub fn end(mut agent: Role) {
     agent.say("shutdown");
-    assert_eq!(agent.expect("complete"), "true");
+    assert_eq!(
+        agent.expect("farewell"),
+        format!("{:?}", Farewell::default())
+    );
     agent.finish();
 }
 
@@ -117,8 +120,9 @@ pub fn be_agent() {
             }
             "beat" => agent.beat(),
             "shutdown" => {
-                let farewell = agent.shutdown(PATIENCE);
-                tell(format!("complete {}", farewell.is_complete()));
+                let mut farewell = agent.shutdown(PATIENCE);
+                farewell.journaled = false;
+                tell(format!("farewell {farewell:?}"));
             }
             #[cfg(unix)]
             "full" | "room" => {
@@ -145,7 +149,7 @@ fn limit_files(len_max: u64) {
 
 pub fn start_agent() -> Agent {
     // An agent that was killed may need a moment to be gone.
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + PATIENCE / 4;
     loop {
         // Never rotated: the whole of it is read.
         let rotation = Rotation {

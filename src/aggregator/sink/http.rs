@@ -128,7 +128,8 @@ fn judge(status: StatusCode, headers: &HeaderMap, text: &str) -> Result<(), Sink
         (429 | 503, Some(seconds)) => {
             SinkError::after(Duration::from_secs(seconds).min(PAUSE_MAX), why)
         }
-        (408 | 425 | 429 | 500..=599, _) => SinkError::soon(why),
+        // Beyond 599 there is nothing: whoever says so is not well.
+        (408 | 425 | 429 | 500.., _) => SinkError::soon(why),
         _ => SinkError::never(why),
     })
 }

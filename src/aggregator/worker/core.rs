@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use super::asking::{LastKnown, Policy};
 use super::config::ConfigSlot;
-use super::courier::{self, Mailbox};
+use super::courier::{self, GOODBYE_TIMEOUT, Mailbox};
 use super::error::{CloseError, FlushError, StartError};
 use super::limits::WorkerLimits;
 use super::outgoing::{Identity, Outgoing, Tally};
@@ -397,13 +397,26 @@ impl Process {
                 }
             };
         }
+        let has_left = state.outgoing.has_left();
         self.end(&mut state);
         let ledger = self.ledger_of(&state);
         drop(state);
+        if has_left {
+            self.say_goodbye(deadline);
+        }
         if ledger.dropped.contains_key(&DropReason::Abandoned) {
             return Err(CloseError { ledger });
         }
         Ok(())
+    }
+
+    /// Ends the connection in order, before the process can end: an agent that shuts down would
+    /// take it for a client that was cut off. Whether it does changes nothing of what was sent.
+    fn say_goodbye(&self, deadline: Instant) {
+        let left = deadline.saturating_duration_since(ambient::now());
+        if let Some(client) = self.client.get() {
+            client.close(left.min(GOODBYE_TIMEOUT)).ok();
+        }
     }
 
     /// Gives up what is still there.

@@ -24,7 +24,7 @@ use crate::sync::lock;
 /// How long the agent may take to answer. It has to write to its journal before.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the connection may take to end, when everything that matters was said.
-const GOODBYE_TIMEOUT: Duration = Duration::from_millis(500);
+pub(crate) const GOODBYE_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// What has happened since the courier looked last. Each thing at most once, so it is bounded.
 #[derive(Default)]
