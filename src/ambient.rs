@@ -14,6 +14,12 @@ pub(crate) fn now() -> Instant {
     Instant::now()
 }
 
+/// What the clock on the wall says, which may jump.
+#[cfg(feature = "aggregator")]
+pub(crate) fn wall_clock() -> std::time::SystemTime {
+    std::time::SystemTime::now()
+}
+
 /// A number that no other client or server has or had.
 ///
 /// It need not be secret, only unique: the system's randomness makes it so between programs,

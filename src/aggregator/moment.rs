@@ -7,6 +7,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
+use crate::ambient;
+
 /// Microseconds since 1970 by the wall clock.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
@@ -18,7 +20,7 @@ impl UnixMicros {
     /// The wall clock's time. Before 1970 it is 1970.
     #[must_use]
     pub fn now() -> Self {
-        SystemTime::now().into()
+        ambient::wall_clock().into()
     }
 }
 

@@ -12,8 +12,6 @@ use crate::aggregator::files::Lock;
 use crate::ambient;
 use crate::settings::{Settings, SettingsError};
 
-/// How long an agent waits for an earlier one to end. That one may have reports to bring away.
-const PREDECESSOR_TIMEOUT: Duration = Duration::from_secs(15);
 /// How often it looks.
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 
@@ -41,6 +39,7 @@ pub struct Resident {
     agent: AgentBuilder,
     idle: Option<Duration>,
     farewell_timeout: Duration,
+    predecessor_timeout: Duration,
 }
 
 impl Resident {
@@ -52,6 +51,7 @@ impl Resident {
             settings: settings.clone(),
             idle: Some(Duration::from_secs(300)),
             farewell_timeout: Duration::from_secs(10),
+            predecessor_timeout: Duration::from_secs(15),
         }
     }
 
@@ -70,6 +70,12 @@ impl Resident {
     /// How long it has at its end to report what is left.
     pub fn farewell_timeout(mut self, timeout: Duration) -> Self {
         self.farewell_timeout = timeout;
+        self
+    }
+
+    /// How long it waits for an earlier one to end, which may have reports to bring away.
+    pub fn predecessor_timeout(mut self, timeout: Duration) -> Self {
+        self.predecessor_timeout = timeout;
         self
     }
 
@@ -104,7 +110,7 @@ impl Resident {
     /// Starts it without waiting for its end. `None` if another one is there and stays.
     pub(super) fn start(self) -> Result<Option<Running>, ResidentError> {
         let post = Post::of(&self.settings)?;
-        let deadline = ambient::now() + PREDECESSOR_TIMEOUT;
+        let deadline = ambient::now() + self.predecessor_timeout.min(crate::limits::DURATION_MAX);
         let lock = loop {
             if let Some(lock) = post.take().map_err(ResidentError::Lock)? {
                 break lock;

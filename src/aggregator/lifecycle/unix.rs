@@ -36,12 +36,15 @@ pub(super) fn detach_this() -> io::Result<()> {
     Ok(())
 }
 
-/// A command whose process is not a child of this one. The shell starts it and ends.
+/// The shell says whether there is such a command, starts it and ends.
+const START: &str = "command -v \"$1\" >/dev/null || exit 127; \"$@\" &";
+
+/// A command whose process is not a child of this one.
 pub(super) fn detached(program: &OsStr, arguments: &[OsString]) -> Command {
     let mut command = Command::new("/bin/sh");
     // In a group of its own the terminal's signals don't reach it.
     command
-        .args(["-c", "\"$@\" &", "sh"])
+        .args(["-c", START, "sh"])
         .arg(program)
         .args(arguments)
         .process_group(0);
