@@ -67,8 +67,6 @@ pub(crate) struct Progress {
     /// Heartbeats that went by while it failed.
     pub(crate) missed: u64,
     pub(crate) last_error: Option<String>,
-    /// Its courier has ended.
-    pub(crate) ended: bool,
 }
 
 /// One thing on the board.
@@ -205,21 +203,18 @@ impl Board {
         collected
     }
 
-    /// What a sink is to take next; waits for it. `None` once there is nothing left and it all
-    /// ends.
+    /// What a sink is to take next; waits for it. `None` once it all ends.
     pub(crate) fn next(&self, sink: usize) -> Option<(Item, Arc<Report>)> {
         let mut inner = lock(&self.inner);
-        loop {
+        while !inner.ending {
             if let Some((item, report)) = inner.next(sink) {
                 inner.sinks[sink].in_hand = Some(item.clone());
                 return Some((item, report));
             }
-            if inner.ending {
-                return None;
-            }
             let waited = self.changed.wait(inner);
             inner = waited.unwrap_or_else(PoisonError::into_inner);
         }
+        None
     }
 
     /// Notes what came of what [`next`](Board::next) gave. Whether the clerk is to hear of it: while
@@ -273,33 +268,22 @@ impl Board {
         is_beat || handled % TOLD_AFTER == 0 || inner.next(sink).is_none()
     }
 
-    /// Waits out a pause before another try; shorter only if there is nothing to wait for.
+    /// Waits out a pause before another try, or for the end.
     pub(crate) fn pause(&self, until: std::time::Instant) {
         let mut inner = lock(&self.inner);
-        loop {
+        while !inner.ending {
             let left = until.saturating_duration_since(crate::ambient::now());
             if left.is_zero() {
                 return;
             }
-            let was_ending = inner.ending;
             let waited = self.changed.wait_timeout(inner, left);
             inner = waited.unwrap_or_else(PoisonError::into_inner).0;
-            // The end is near: one more try at once.
-            if inner.ending && !was_ending {
-                return;
-            }
         }
     }
 
-    /// Couriers end once they have nothing left.
+    /// Couriers end, whatever is left: who ends it has waited for them as long as it could.
     pub(crate) fn end(&self) {
         lock(&self.inner).ending = true;
-        self.changed.notify_all();
-    }
-
-    /// The courier of this sink has ended.
-    pub(crate) fn ended(&self, sink: usize) {
-        lock(&self.inner).sinks[sink].ended = true;
         self.changed.notify_all();
     }
 

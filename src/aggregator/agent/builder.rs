@@ -35,6 +35,9 @@ const TRAY_COUNT_MAX: usize = 1 << 18;
 /// About the bytes of those.
 const TRAY_LEN_MAX: usize = 64 << 20;
 
+/// What a message has around a configuration, at most.
+const CONFIG_ROOM: u32 = 256;
+
 /// Describes an agent. From [`Agent::builder`].
 #[must_use = "there is no agent before `start`"]
 pub struct AgentBuilder {
@@ -236,6 +239,7 @@ impl AgentBuilder {
             beats,
             detectors: std::collections::HashMap::new(),
             interval_key: self.interval_key.take(),
+            config_len_max: super::bounds::count(settings.limits().frame_len_max - CONFIG_ROOM),
             since: now.unix,
             lost,
             desks: Desks::default(),

@@ -54,6 +54,8 @@ pub(crate) struct Clerk {
     pub(crate) detectors: HashMap<String, Vec<Box<dyn Detector>>>,
     /// The key of a configuration that says the interval.
     pub(crate) interval_key: Option<String>,
+    /// The longest configuration that fits into a message.
+    pub(crate) config_len_max: usize,
     pub(crate) since: UnixMicros,
     /// What the journal could not read when it was opened.
     pub(crate) lost: Option<String>,
@@ -492,6 +494,13 @@ impl Clerk {
         let Some(account) = self.memory.state.account(&application) else {
             return Err(format!("there is no application {application:?}"));
         };
+        if json.len() > self.config_len_max {
+            return Err(format!(
+                "the configuration has {} bytes, and frame_len_max has room for {}",
+                json.len(),
+                self.config_len_max
+            ));
+        }
         let document = match config::next(account.config(), json, now.unix) {
             Ok(document) => document,
             // It is the one that there is.
@@ -634,9 +643,12 @@ impl Clerk {
                 let push = AgentPush::Config(document.clone());
                 match guest.peer.push(&push) {
                     Ok(()) | Err(PushError::Gone(_)) => {}
+                    Err(PushError::Full { .. }) => {
+                        self.desks.owed.insert(*key);
+                    }
+                    // Its own limit is lower than ours.
                     Err(error) => {
                         log::warn!("a configuration can't be sent to {:?}: {error}", guest.peer);
-                        self.desks.owed.insert(*key);
                     }
                 }
             }
