@@ -183,7 +183,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("config.toml");
         fs::write(&path, "a = 1").unwrap();
-        let hour_ago = SystemTime::from(std::time::UNIX_EPOCH) + Duration::from_secs(1 << 30);
+        let hour_ago = std::time::UNIX_EPOCH + Duration::from_secs(1 << 30);
         let file = fs::File::options().write(true).open(&path).unwrap();
         file.set_modified(hour_ago).unwrap();
         let mut source = ConfigFile::new(&path);
