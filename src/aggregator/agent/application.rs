@@ -8,7 +8,6 @@ use serde::de::DeserializeOwned;
 
 use super::answer::{Answerer, answerer};
 use super::detector::{Detector, RateLimit};
-use crate::aggregator::source::ConfigSource;
 
 /// An application whose workers the agent takes, and what the agent does for it.
 ///
@@ -27,7 +26,6 @@ pub struct Application {
     pub(crate) name: String,
     pub(crate) token: Option<String>,
     pub(crate) config: Option<Result<String, String>>,
-    pub(crate) source: Option<Box<dyn ConfigSource>>,
     pub(crate) rules: HashMap<String, RateLimit>,
     pub(crate) detectors: Vec<Box<dyn Detector>>,
     pub(crate) answerers: HashMap<String, Answerer>,
@@ -40,7 +38,6 @@ impl Application {
             name: name.into(),
             token: None,
             config: None,
-            source: None,
             rules: HashMap::new(),
             detectors: Vec::new(),
             answerers: HashMap::new(),
@@ -58,19 +55,6 @@ impl Application {
     pub fn config<T: Serialize>(mut self, config: &T) -> Self {
         let json = serde_json::to_string(config);
         self.config = Some(json.map_err(|error| error.to_string()));
-        self
-    }
-
-    /// Where the configuration comes from: what the source has is handed out at once, and whatever
-    /// it has later. What it has stands above [`config`](Application::config).
-    ///
-    /// ```
-    /// use wayside::aggregator::{Application, source::ConfigFile};
-    ///
-    /// let shop = Application::named("shop").config_source(ConfigFile::new("/etc/shop/rules.toml"));
-    /// ```
-    pub fn config_source(mut self, source: impl ConfigSource) -> Self {
-        self.source = Some(Box::new(source));
         self
     }
 

@@ -22,7 +22,6 @@ use super::record::Record;
 use super::running::Agent;
 use super::state::State;
 use super::tray::Tray;
-use super::watcher::Watcher;
 use crate::aggregator::Reports;
 use crate::aggregator::journal::{Journal, JournalLimits};
 use crate::aggregator::sink::Sink;
@@ -240,13 +239,7 @@ impl AgentBuilder {
             lost,
             desks: Desks::default(),
         };
-        let mut watchers = Vec::new();
         for application in &mut applications {
-            if let Some(source) = application.source.take() {
-                let mut watcher = Watcher::new(&application.name, source);
-                application.config = watcher.poll().map(Ok).or(application.config.take());
-                watchers.push(watcher);
-            }
             let added = clerk.add(application, now);
             added.map_err(|why| AgentError::Config {
                 application: application.name.clone(),
@@ -265,13 +258,8 @@ impl AgentBuilder {
             spawn("wayside-sink", move || courier.run())?;
         }
         let clerk = spawn("wayside-clerk", move || clerk.run())?;
-        let watching = watchers
-            .into_iter()
-            .map(|watcher| watcher.start(Arc::clone(&tray)));
-        let watching = watching.collect::<Result<_, _>>();
-        let watching = watching.map_err(AgentError::Thread)?;
         let server = server.spawn().map_err(AgentError::Thread)?;
-        Ok(Agent::new(tray, board, vitals, server, clerk, watching))
+        Ok(Agent::new(tray, board, vitals, server, clerk))
     }
 
     fn bind(

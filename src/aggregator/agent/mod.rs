@@ -11,7 +11,6 @@
 //!     status    what it says of itself
 //!     board     ▼ what the sinks are to take
 //!   courier     brings it to one sink
-//!   watcher     asks one source for the configuration
 //!
 //!   pure, without clock and I/O:
 //!   record      the steps that the state follows from: what the journal holds
@@ -51,7 +50,6 @@ mod state;
 mod status;
 mod tray;
 mod waiting;
-mod watcher;
 mod workers;
 
 pub use application::Application;

@@ -14,7 +14,6 @@ use super::ended::{Ended, Vitals};
 use super::farewell::Farewell;
 use super::status::Status;
 use super::tray::{Order, Task, Tray};
-use super::watcher::Watching;
 use crate::aggregator::{AgentPush, Reports};
 use crate::ambient;
 use crate::endpoint::Endpoint;
@@ -71,8 +70,6 @@ pub struct Agent {
     vitals: Arc<Vitals>,
     server: ServerThread<Reports>,
     clerk: Mutex<Option<JoinHandle<()>>>,
-    #[expect(dead_code, reason = "held, not read")]
-    watching: Vec<Watching>,
 }
 
 impl Agent {
@@ -87,7 +84,6 @@ impl Agent {
         vitals: Arc<Vitals>,
         server: ServerThread<Reports>,
         clerk: JoinHandle<()>,
-        watching: Vec<Watching>,
     ) -> Self {
         Self {
             tray,
@@ -95,7 +91,6 @@ impl Agent {
             vitals,
             server,
             clerk: Mutex::new(Some(clerk)),
-            watching,
         }
     }
 
