@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 
 use super::answer::{Answerer, answerer};
 use super::detector::{Detector, RateLimit};
+use crate::aggregator::source::ConfigSource;
 
 /// An application whose workers the agent takes, and what the agent does for it.
 ///
@@ -26,6 +27,7 @@ pub struct Application {
     pub(crate) name: String,
     pub(crate) token: Option<String>,
     pub(crate) config: Option<Result<String, String>>,
+    pub(crate) sources: Vec<Box<dyn ConfigSource>>,
     pub(crate) rules: HashMap<String, RateLimit>,
     pub(crate) detectors: Vec<Box<dyn Detector>>,
     pub(crate) answerers: HashMap<String, Answerer>,
@@ -38,6 +40,7 @@ impl Application {
             name: name.into(),
             token: None,
             config: None,
+            sources: Vec::new(),
             rules: HashMap::new(),
             detectors: Vec::new(),
             answerers: HashMap::new(),
@@ -55,6 +58,14 @@ impl Application {
     pub fn config<T: Serialize>(mut self, config: &T) -> Self {
         let json = serde_json::to_string(config);
         self.config = Some(json.map_err(|error| error.to_string()));
+        self
+    }
+
+    /// Takes the configuration from here, whenever it changes: from a
+    /// [file](crate::aggregator::source::ConfigFile), say. Nonsense changes nothing, is logged, and
+    /// stands in [`ApplicationStatus::config_trouble`](crate::aggregator::ApplicationStatus::config_trouble).
+    pub fn source(mut self, source: impl ConfigSource) -> Self {
+        self.sources.push(Box::new(source));
         self
     }
 

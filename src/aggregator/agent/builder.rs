@@ -22,6 +22,7 @@ use super::record::Record;
 use super::running::Agent;
 use super::state::State;
 use super::tray::Tray;
+use super::watcher::Watcher;
 use crate::aggregator::Reports;
 use crate::aggregator::journal::{Journal, JournalLimits};
 use crate::aggregator::sink::Sink;
@@ -257,9 +258,17 @@ impl AgentBuilder {
             // Should one not start, the clerk that is dropped ends the others.
             spawn("wayside-sink", move || courier.run())?;
         }
+        let mut watchers = Vec::new();
+        for application in &mut applications {
+            for source in application.sources.drain(..) {
+                let name = application.name.clone();
+                let watcher = Watcher::start(name, source, Arc::clone(&tray));
+                watchers.push(watcher.map_err(AgentError::Thread)?);
+            }
+        }
         let clerk = spawn("wayside-clerk", move || clerk.run())?;
         let server = server.spawn().map_err(AgentError::Thread)?;
-        Ok(Agent::new(tray, board, vitals, server, clerk))
+        Ok(Agent::new(tray, board, vitals, server, clerk, watchers))
     }
 
     fn bind(

@@ -67,6 +67,8 @@ pub(crate) struct Desks {
     /// The connection that speaks for a worker: its latest.
     present: HashMap<Whose, PeerKey>,
     meters: BTreeMap<String, Meters>,
+    /// What is wrong with the sources of configurations, by application.
+    config_trouble: BTreeMap<String, String>,
     /// To be answered after the sync.
     answers: Vec<(Responder<Reports>, AgentReply)>,
     /// To be told after the sync which of their attacks are taken.
@@ -249,6 +251,13 @@ impl Clerk {
             } => {
                 answer.send(self.set_config(application, json, now)).ok();
             }
+            FromHere::ConfigTrouble {
+                application,
+                trouble,
+            } => match trouble {
+                Some(why) => drop(self.desks.config_trouble.insert(application, why)),
+                None => drop(self.desks.config_trouble.remove(&application)),
+            },
             FromHere::Interval {
                 application,
                 interval,
@@ -739,6 +748,7 @@ impl Clerk {
             workers_known,
             ledger: account.ledger(),
             config: account.config().map(|document| document.version),
+            config_trouble: self.desks.config_trouble.get(&name).cloned(),
             batches_per_second,
             attacks_per_second,
             series: account.open().series_count(),

@@ -10,7 +10,7 @@
 //!     memory    the journal, or none         meter   how many a second
 //!     status    what it says of itself
 //!     board     ▼ what the sinks are to take
-//!   courier     brings it to one sink
+//!   courier     brings it to one sink         watcher brings configurations from one source
 //!
 //!   pure, without clock and I/O:
 //!   record      the steps that the state follows from: what the journal holds
@@ -50,6 +50,7 @@ mod state;
 mod status;
 mod tray;
 mod waiting;
+mod watcher;
 mod workers;
 
 pub use application::Application;

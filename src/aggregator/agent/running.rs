@@ -14,6 +14,7 @@ use super::ended::{Ended, Vitals};
 use super::farewell::Farewell;
 use super::status::Status;
 use super::tray::{Order, Task, Tray};
+use super::watcher::Watcher;
 use crate::aggregator::{AgentPush, Reports};
 use crate::ambient;
 use crate::endpoint::Endpoint;
@@ -70,6 +71,7 @@ pub struct Agent {
     vitals: Arc<Vitals>,
     server: ServerThread<Reports>,
     clerk: Mutex<Option<JoinHandle<()>>>,
+    _watchers: Vec<Watcher>,
 }
 
 impl Agent {
@@ -84,6 +86,7 @@ impl Agent {
         vitals: Arc<Vitals>,
         server: ServerThread<Reports>,
         clerk: JoinHandle<()>,
+        watchers: Vec<Watcher>,
     ) -> Self {
         Self {
             tray,
@@ -91,6 +94,7 @@ impl Agent {
             vitals,
             server,
             clerk: Mutex::new(Some(clerk)),
+            _watchers: watchers,
         }
     }
 
