@@ -636,7 +636,7 @@ fn check_log(settings: &Settings) -> Result<(), Box<dyn Error>> {
         if !is_there && log == expected || Instant::now() > deadline {
             break log;
         }
-        thread::sleep(PAUSE);
+        thread::park_timeout(PAUSE);
     };
     for line in &log {
         println!("log: {line}");

@@ -76,3 +76,24 @@ fn what_the_program_sets_is_with_the_worker_at_once() {
         eventually("the next one", || worker.config().limit == limit);
     }
 }
+
+#[test]
+fn what_was_set_outlives_its_agent_whatever_the_next_one_begins_with() {
+    let folder = tempfile::tempdir().unwrap();
+    let tcp = Tcp::new(folder.path().join("key"));
+    let place = Transport::new(tcp, "127.0.0.1:0");
+    let start = || {
+        let shop = Application::named("shop").config(&"nobody is blocked");
+        let agent = Agent::builder(shop).listen(place.clone());
+        agent
+            .journal(folder.path().join("journal"))
+            .start()
+            .unwrap()
+    };
+    let runs = |agent: &Agent| agent.status().application("shop").and_then(|it| it.config);
+    let agent = start();
+    let set = agent.set_config("shop", "mallory is blocked").unwrap();
+    assert_eq!(runs(&agent), Some(set));
+    drop(agent);
+    assert_eq!(runs(&start()), Some(set));
+}

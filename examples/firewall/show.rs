@@ -71,7 +71,7 @@ pub fn show(options: &Options, variables: &[Variable]) -> Result<(), Box<dyn Err
         }
         show.flush()?;
         show.look(false)?;
-        thread::sleep(PAUSE);
+        thread::park_timeout(PAUSE);
     }
     let attacks = traffic
         .requests()
@@ -231,7 +231,7 @@ impl Show {
                 {
                     return Ok(());
                 }
-                _ if Instant::now() < deadline => thread::sleep(PAUSE),
+                _ if Instant::now() < deadline => thread::park_timeout(PAUSE),
                 Ok(status) => return Err(format!("it takes too long:\n{status}").into()),
                 Err(error) => return Err(format!("it takes too long: {error}").into()),
             }
@@ -293,7 +293,7 @@ impl Show {
                 println!("{books}");
                 break faults;
             }
-            thread::sleep(PAUSE);
+            thread::park_timeout(PAUSE);
         };
         self.wait_until_agent_has_left()?;
         let reported = &self.reports.reported;
@@ -326,7 +326,7 @@ impl Show {
             if Instant::now() > deadline {
                 return Err(format!("the agent stays, for nobody:\n{status}").into());
             }
-            thread::sleep(PAUSE);
+            thread::park_timeout(PAUSE);
         }
         Ok(())
     }

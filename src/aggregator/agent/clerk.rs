@@ -152,9 +152,13 @@ impl Clerk {
         if self.memory.state.account(&name).is_none() {
             self.open_application(name.clone(), now);
         }
-        match application.config.take() {
-            Some(json) => self.set_config(name, json?, now).map(drop),
-            None => Ok(()),
+        let json = application.config.take().transpose()?;
+        let account = self.memory.state.account(&name);
+        let is_remembered = account.is_some_and(|account| account.config().is_some());
+        match json {
+            // What was set since then must not be undone by an agent that was killed.
+            Some(json) if !is_remembered => self.set_config(name, json, now).map(drop),
+            _ => Ok(()),
         }
     }
 
