@@ -73,7 +73,11 @@ fn agent(at: &Transport) -> (Agent, Transport, Arc<Mutex<Book>>) {
 
 fn worker_with(at: &Transport, limits: WorkerLimits) -> Worker {
     let builder = Worker::builder("shop").transport(at.clone());
-    builder.limits(limits).client_limits(eager()).start().unwrap()
+    builder
+        .limits(limits)
+        .client_limits(eager())
+        .start()
+        .unwrap()
 }
 
 /// A worker that sends nothing by itself: what is sent at once is sent for its own sake.
@@ -131,7 +135,10 @@ fn a_sink_that_is_down_loses_nothing_within_the_bound_and_the_rest_is_counted() 
     worker.close(PATIENCE).unwrap();
     assert!(agent.shutdown(PATIENCE).is_complete());
     let book = book.lock().unwrap();
-    assert_eq!(book.counters(), BTreeMap::from([("requests".to_owned(), 100)]));
+    assert_eq!(
+        book.counters(),
+        BTreeMap::from([("requests".to_owned(), 100)])
+    );
     assert_eq!(book.buckets("us").values().sum::<u64>(), 50);
     let ledger = book.ledger();
     let lost = ledger.dropped[&DropReason::SinkBound];
@@ -147,12 +154,11 @@ fn a_sink_that_is_down_loses_nothing_within_the_bound_and_the_rest_is_counted() 
 fn a_sink_that_hangs_holds_up_no_worker() {
     on_every_transport(|place| {
         let (release, released) = mpsc::channel::<()>();
-        let (agent, at, book) =
-            agent_with(&place.transport, AgentBounds::default(), move |_| {
-                // Until the test lets go of it.
-                drop(released.recv());
-                Ok(())
-            });
+        let (agent, at, book) = agent_with(&place.transport, AgentBounds::default(), move |_| {
+            // Until the test lets go of it.
+            drop(released.recv());
+            Ok(())
+        });
         let worker = worker_with(&at, quick());
         for _ in 0..20 {
             worker.counter("requests").one();
@@ -284,7 +290,10 @@ fn a_million_label_values_are_one_series_beyond_the_bound() {
     let hits = book.hits("users");
     assert_eq!(hits.values().sum::<u64>(), VALUES);
     let all = [book.ledger().recorded, book.ledger().applied];
-    assert_eq!(all.map(|totals| (totals.counted, totals.hits)), [(VALUES, VALUES); 2]);
+    assert_eq!(
+        all.map(|totals| (totals.counted, totals.hits)),
+        [(VALUES, VALUES); 2]
+    );
 }
 
 #[test]
@@ -339,7 +348,11 @@ fn attacks_reach_the_sink_without_a_pause_on_the_way() {
         }
         times.sort();
         let at = |share: usize| times[times.len() * share / 100];
-        eprintln!("attacks: half within {:?}, 99 % within {:?}", at(50), at(99));
+        eprintln!(
+            "attacks: half within {:?}, 99 % within {:?}",
+            at(50),
+            at(99)
+        );
     });
 }
 
@@ -424,7 +437,12 @@ fn what_an_agent_without_a_journal_takes_with_it_is_counted_as_lost() {
         let ledger = book.ledger();
         assert_eq!(ledger.recorded, recorded);
         assert!(ledger.pending.is_zero());
-        assert!(ledger.dropped.keys().all(|&why| why == DropReason::AgentLost));
+        assert!(
+            ledger
+                .dropped
+                .keys()
+                .all(|&why| why == DropReason::AgentLost)
+        );
         assert!(ledger.dropped.contains_key(&DropReason::AgentLost));
         // The worker's own book has what was acknowledged to it.
         assert_eq!(worker.ledger().applied, recorded);
@@ -507,7 +525,11 @@ fn a_directory_that_can_not_be_written_is_done_without_and_taken_up_again() {
     let mode = |mode| set_permissions(&journal, Permissions::from_mode(mode)).unwrap();
     let start = |host: &mut Host<'_>| {
         let casting = host.agent_casting();
-        let casting = if is_root { casting.by_user(NOBODY) } else { casting };
+        let casting = if is_root {
+            casting.by_user(NOBODY)
+        } else {
+            casting
+        };
         let agent = casting.start();
         host.is_up(&agent);
         agent
@@ -549,7 +571,10 @@ fn a_full_disk_is_done_without_and_taken_up_again() {
     }
     let memory = memory_of(&mut agent);
     assert_eq!(memory.keeping, Keeping::Degraded);
-    assert!(memory.failures > 0 && memory.last_error.is_some(), "{memory:?}");
+    assert!(
+        memory.failures > 0 && memory.last_error.is_some(),
+        "{memory:?}"
+    );
     agent.say("room");
     agent.expect("room");
     eventually("there is a journal again", || {
