@@ -760,7 +760,8 @@ mod tests {
     /// An agent and the way to it. What is said waits in `line` until the test lets it arrive.
     #[derive(Default)]
     struct World {
-        line: VecDeque<Say>,
+        /// Each with whether somebody still waits for its answer.
+        line: VecDeque<(Say, bool)>,
         replies: VecDeque<(&'static str, AgentReply)>,
         connected: bool,
         greeted: bool,
@@ -776,8 +777,19 @@ mod tests {
     impl World {
         /// Something arrives at the agent, which may answer.
         fn arrive(&mut self) {
-            match self.line.pop_front() {
-                Some(Say::Hello(WorkerRequest::Hello(hello))) => {
+            let Some((say, wanted)) = self.line.pop_front() else {
+                return;
+            };
+            let answers = self.replies.len();
+            self.hear(say);
+            if !wanted {
+                self.replies.truncate(answers);
+            }
+        }
+
+        fn hear(&mut self, say: Say) {
+            match say {
+                Say::Hello(WorkerRequest::Hello(hello)) => {
                     self.greeted = true;
                     self.applied = self.applied.max(hello.batch_acknowledged);
                     self.attack_taken = self.attack_taken.max(hello.attack_acknowledged);
@@ -788,10 +800,10 @@ mod tests {
                     };
                     self.replies.push_back(("hello", welcome));
                 }
-                Some(Say::Batch(_)) if !self.greeted => {
+                Say::Batch(_) if !self.greeted => {
                     self.replies.push_back(("batch", AgentReply::HelloFirst));
                 }
-                Some(Say::Batch(request)) => {
+                Say::Batch(request) => {
                     let WorkerRequest::Batch(batch) = &*request else {
                         unreachable!()
                     };
@@ -805,7 +817,7 @@ mod tests {
                     }
                     self.replies.push_back(("batch", AgentReply::Taken { seq }));
                 }
-                Some(Say::Attack(event)) if self.greeted => {
+                Say::Attack(event) if self.greeted => {
                     let WorkerEvent::Attack(report) = &*event else {
                         unreachable!()
                     };
@@ -814,7 +826,7 @@ mod tests {
                         self.attacks.push(report.number);
                     }
                 }
-                Some(Say::Leave) => self.replies.push_back(("leave", AgentReply::Bye)),
+                Say::Leave => self.replies.push_back(("leave", AgentReply::Bye)),
                 _ => {}
             }
         }
@@ -844,8 +856,10 @@ mod tests {
         Reply,
         /// The agent's word on attacks comes.
         AttacksTaken,
-        /// The answer to a call never comes.
+        /// The answer to a call that was answered never comes.
         Unanswered,
+        /// A call ends without an answer, and arrives later.
+        TimedOut,
         Lose,
         Connect,
         Wait(u64),
@@ -861,6 +875,7 @@ mod tests {
             6 => Just(Step::Reply),
             2 => Just(Step::AttacksTaken),
             1 => Just(Step::Unanswered),
+            1 => Just(Step::TimedOut),
             1 => Just(Step::Lose),
             2 => Just(Step::Connect),
             1 => (1..12_000_u64).prop_map(Step::Wait),
@@ -921,7 +936,7 @@ mod tests {
                 return;
             };
             if self.world.connected {
-                self.world.line.push_back(say);
+                self.world.line.push_back((say, true));
             } else {
                 self.outgoing.handle_unsaid(&say, Unsaid::Apart, self.now);
             }
@@ -935,6 +950,14 @@ mod tests {
                 "hello" => drop(self.outgoing.handle_hello_reply(Some(reply), self.now)),
                 "batch" => self.outgoing.handle_batch_reply(Some(reply), self.now),
                 _ => self.outgoing.handle_left(),
+            }
+        }
+
+        fn unanswered(&mut self, to: &str) {
+            match to {
+                "hello" => drop(self.outgoing.handle_hello_reply(None, self.now)),
+                "batch" => self.outgoing.handle_batch_reply(None, self.now),
+                _ => {}
             }
         }
 
@@ -959,11 +982,19 @@ mod tests {
                 }
                 Step::Unanswered => {
                     if let Some((to, _)) = self.world.replies.pop_front() {
-                        match to {
-                            "hello" => drop(self.outgoing.handle_hello_reply(None, self.now)),
-                            "batch" => self.outgoing.handle_batch_reply(None, self.now),
-                            _ => {}
-                        }
+                        self.unanswered(to);
+                    }
+                }
+                Step::TimedOut => {
+                    let mut line = self.world.line.iter_mut();
+                    let call = line.find_map(|(say, wanted)| match say {
+                        Say::Hello(_) if *wanted => Some(("hello", wanted)),
+                        Say::Batch(_) if *wanted => Some(("batch", wanted)),
+                        _ => None,
+                    });
+                    if let Some((to, wanted)) = call {
+                        *wanted = false;
+                        self.unanswered(to);
                     }
                 }
                 Step::Lose => {
