@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Runs every example to its end: once without arguments, then over each transport that its --help offers.
+# Runs every example to its end: once without arguments, then over each transport that its --help offers,
+# and with the agent killed half-way where it offers that.
 #
 # An example demonstrates itself: it starts the peers it needs, shows its point, and ends with success.
 # usage: ci/examples.sh [NAME...]
@@ -35,6 +36,9 @@ for program in $programs; do
     if [[ $help == *--transport* ]]; then
         for transport in "${transports[@]}"; do
             run "$program" --transport "$transport"
+            if [[ $help == *--kill-agent* ]]; then
+                run "$program" --transport "$transport" --kill-agent
+            fi
         done
     fi
 done

@@ -182,7 +182,16 @@
 //! | `fifo` | yes | yes, knows user, group | yes, knows user, group | yes, knows user, process |
 //! | `mqueue` | yes | yes, knows user, group, process; not on Android | says `Unsupported` and what to use | says `Unsupported` and what to use |
 //! | `settings` | yes | yes | yes | yes |
+//! | `aggregator` | no | yes | yes | yes; nothing asks the agent to end as SIGTERM does |
+//! | `http` | no | yes | yes | yes |
 //! | `conformance` | no | the tests of a backend's contract, for backends of your own | | |
+//!
+//! # An agent for all processes
+//!
+//! What many processes of an application have to say about themselves needs more than a connection:
+//! sums that are right whatever dies, reports that can't wait, a configuration that all of them run.
+//! The module `aggregator` (feature `aggregator`) has that, on nothing but [`Server`] and [`Client`]: a
+//! `Worker` in each process, one `Agent` for all.
 //!
 //! # Errors, and what to do
 //!
@@ -310,7 +319,7 @@ pub use counters::{ClientCounters, Closed, ServerCounters};
 pub use envelope::Failure;
 
 /// The code of the README, compiled.
-#[cfg(all(doctest, feature = "settings"))]
+#[cfg(all(doctest, feature = "aggregator"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
 

@@ -48,7 +48,7 @@ pub fn agent(settings: &Settings) -> Result<Resident, Box<dyn Error>> {
             RateLimit::new(LOGINS_MAX, Duration::from_secs(600)),
         )
         .detect(AttackWave::new(WAVE_LEN, Duration::from_secs(60)))
-        .config_source(rules);
+        .source(rules);
     let agent = Agent::builder(application)
         .sink(JsonLines::file(&dir.join("reports.jsonl"), everything)?)
         .journal(dir.join("journal"))

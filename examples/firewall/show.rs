@@ -71,7 +71,7 @@ pub fn show(options: &Options, variables: &[Variable]) -> Result<(), Box<dyn Err
         }
         show.flush()?;
         show.look(false)?;
-        thread::sleep(PAUSE);
+        thread::park_timeout(PAUSE);
     }
     let attacks = traffic
         .requests()
@@ -231,7 +231,7 @@ impl Show {
                 {
                     return Ok(());
                 }
-                _ if Instant::now() < deadline => thread::sleep(PAUSE),
+                _ if Instant::now() < deadline => thread::park_timeout(PAUSE),
                 Ok(status) => return Err(format!("it takes too long:\n{status}").into()),
                 Err(error) => return Err(format!("it takes too long: {error}").into()),
             }
@@ -293,8 +293,9 @@ impl Show {
                 println!("{books}");
                 break faults;
             }
-            thread::sleep(PAUSE);
+            thread::park_timeout(PAUSE);
         };
+        self.wait_until_agent_has_left()?;
         let reported = &self.reports.reported;
         println!(
             "  {} heartbeats, {} attacks from {} addresses, {} reports came again",
@@ -316,6 +317,18 @@ impl Show {
             eprint!("{log}");
         }
         Err(faults.join("\n          ").into())
+    }
+
+    /// It leaves by itself when no worker needs it any more.
+    fn wait_until_agent_has_left(&self) -> Result<(), Box<dyn Error>> {
+        let deadline = Instant::now() + PATIENCE;
+        while let Ok(status) = status(&self.settings, LOOK_INTERVAL / 5) {
+            if Instant::now() > deadline {
+                return Err(format!("the agent stays, for nobody:\n{status}").into());
+            }
+            thread::park_timeout(PAUSE);
+        }
+        Ok(())
     }
 
     fn books<'a>(&'a self, said: &'a [Said]) -> Books<'a> {
@@ -368,6 +381,11 @@ fn surroundings(options: &Options, folder: &Path) -> Result<Vec<Variable>, Box<d
     let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
     let mut variables = vec![
         ("WAYSIDE_DIR", folder.join("run").into()),
+        // Message queues are in no directory.
+        (
+            "WAYSIDE_NAME",
+            format!("{NAME}-{}", std::process::id()).into(),
+        ),
         ("WAYSIDE_TCP_ADDRESS", format!("127.0.0.1:{port}").into()),
     ];
     if let Some(transport) = &options.transport {

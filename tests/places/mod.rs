@@ -61,6 +61,20 @@ pub(crate) fn each_place(test: impl Fn(&Place)) {
     }
 }
 
+/// What killed processes leave would count against the limits of the user until the system is started
+/// again.
+#[cfg(all(target_os = "linux", feature = "mqueue"))]
+impl Drop for Place {
+    fn drop(&mut self) {
+        if self.scheme == "mqueue" {
+            let numbered = (0..3).map(|number| self.address(number));
+            for address in numbered.chain([format!("{}-theirs", self.queue_prefix())]) {
+                queues::remove(&address);
+            }
+        }
+    }
+}
+
 impl Place {
     pub(crate) fn backend(&self) -> Box<dyn Backend> {
         backend(self.scheme)

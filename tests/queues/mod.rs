@@ -80,6 +80,17 @@ pub(crate) fn receive(queue: &File) -> io::Result<Vec<u8>> {
     Ok(message)
 }
 
+/// Removes the name of a mailbox and those of its pairs, where they are.
+pub(crate) fn remove(address: &str) {
+    let pairs =
+        (0..SLOTS).flat_map(|number| ["up", "down"].map(|end| format!("{address}.{number}.{end}")));
+    for name in std::iter::once(address.to_owned()).chain(pairs) {
+        let name = CString::new(name).unwrap();
+        // SAFETY: the name ends in NUL and lives longer than the call. Most are not there.
+        unsafe { libc::mq_unlink(name.as_ptr()) };
+    }
+}
+
 /// Every queue that a backend may have made at this address and that is there.
 pub(crate) fn names(address: &str) -> Vec<String> {
     let pairs =

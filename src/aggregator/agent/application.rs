@@ -27,7 +27,7 @@ pub struct Application {
     pub(crate) name: String,
     pub(crate) token: Option<String>,
     pub(crate) config: Option<Result<String, String>>,
-    pub(crate) source: Option<Box<dyn ConfigSource>>,
+    pub(crate) sources: Vec<Box<dyn ConfigSource>>,
     pub(crate) rules: HashMap<String, RateLimit>,
     pub(crate) detectors: Vec<Box<dyn Detector>>,
     pub(crate) answerers: HashMap<String, Answerer>,
@@ -40,7 +40,7 @@ impl Application {
             name: name.into(),
             token: None,
             config: None,
-            source: None,
+            sources: Vec::new(),
             rules: HashMap::new(),
             detectors: Vec::new(),
             answerers: HashMap::new(),
@@ -53,24 +53,20 @@ impl Application {
         self
     }
 
-    /// The configuration to begin with: any type that JSON can hold. One that can't be encoded fails
-    /// the start.
+    /// The configuration to begin with: any type that JSON can hold. One that a journal remembers
+    /// stands above it, so that the end of an agent does not undo what was set. One that can't be
+    /// encoded fails the start.
     pub fn config<T: Serialize>(mut self, config: &T) -> Self {
         let json = serde_json::to_string(config);
         self.config = Some(json.map_err(|error| error.to_string()));
         self
     }
 
-    /// Where the configuration comes from: what the source has is handed out at once, and whatever
-    /// it has later. What it has stands above [`config`](Application::config).
-    ///
-    /// ```
-    /// use wayside::aggregator::{Application, source::ConfigFile};
-    ///
-    /// let shop = Application::named("shop").config_source(ConfigFile::new("/etc/shop/rules.toml"));
-    /// ```
-    pub fn config_source(mut self, source: impl ConfigSource) -> Self {
-        self.source = Some(Box::new(source));
+    /// Takes the configuration from here, whenever it changes: from a
+    /// [file](crate::aggregator::source::ConfigFile), say. Nonsense changes nothing, is logged, and
+    /// stands in [`ApplicationStatus::config_trouble`](crate::aggregator::ApplicationStatus::config_trouble).
+    pub fn source(mut self, source: impl ConfigSource) -> Self {
+        self.sources.push(Box::new(source));
         self
     }
 

@@ -21,6 +21,9 @@ use crate::sync::lock;
 /// A sink that has failed for so long is not waited for by heartbeats that others have taken.
 pub(crate) const LAGGARD_AFTER: Duration = Duration::from_secs(5 * 60);
 
+/// After so many the clerk is told, also if there is more.
+const TOLD_AFTER: u64 = 256;
+
 pub(crate) struct Board {
     inner: Mutex<Inner>,
     changed: Condvar,
@@ -64,8 +67,6 @@ pub(crate) struct Progress {
     /// Heartbeats that went by while it failed.
     pub(crate) missed: u64,
     pub(crate) last_error: Option<String>,
-    /// Its courier has ended.
-    pub(crate) ended: bool,
 }
 
 /// One thing on the board.
@@ -202,27 +203,26 @@ impl Board {
         collected
     }
 
-    /// What a sink is to take next; waits for it. `None` once there is nothing left and it all
-    /// ends.
+    /// What a sink is to take next; waits for it. `None` once it all ends.
     pub(crate) fn next(&self, sink: usize) -> Option<(Item, Arc<Report>)> {
         let mut inner = lock(&self.inner);
-        loop {
+        while !inner.ending {
             if let Some((item, report)) = inner.next(sink) {
                 inner.sinks[sink].in_hand = Some(item.clone());
                 return Some((item, report));
             }
-            if inner.ending {
-                return None;
-            }
             let waited = self.changed.wait(inner);
             inner = waited.unwrap_or_else(PoisonError::into_inner);
         }
+        None
     }
 
-    /// Notes what came of what [`next`](Board::next) gave.
-    pub(crate) fn done(&self, sink: usize, item: Item, outcome: Outcome, now: Duration) {
+    /// Notes what came of what [`next`](Board::next) gave. Whether the clerk is to hear of it: while
+    /// there is more it hears of many at once.
+    pub(crate) fn done(&self, sink: usize, item: Item, outcome: Outcome, now: Duration) -> bool {
         let mut inner = lock(&self.inner);
         let inner = &mut *inner;
+        let is_beat = matches!(item, Item::Beat { .. });
         let progress = &mut inner.sinks[sink];
         progress.in_hand = None;
         let taken = outcome == Outcome::Taken;
@@ -241,8 +241,8 @@ impl Board {
                 progress.failing_since.get_or_insert(now);
                 progress.last_error = Some(why);
                 // So that one that never succeeds does not keep the other kind from its turn.
-                progress.beat_was_last = matches!(item, Item::Beat { .. });
-                return;
+                progress.beat_was_last = is_beat;
+                return true;
             }
         }
         match item {
@@ -264,35 +264,26 @@ impl Board {
                 }
             }
         }
+        let handled = inner.sinks[sink].taken + inner.sinks[sink].refused;
+        is_beat || handled % TOLD_AFTER == 0 || inner.next(sink).is_none()
     }
 
-    /// Waits out a pause before another try; shorter only if there is nothing to wait for.
+    /// Waits out a pause before another try, or for the end.
     pub(crate) fn pause(&self, until: std::time::Instant) {
         let mut inner = lock(&self.inner);
-        loop {
+        while !inner.ending {
             let left = until.saturating_duration_since(crate::ambient::now());
             if left.is_zero() {
                 return;
             }
-            let was_ending = inner.ending;
             let waited = self.changed.wait_timeout(inner, left);
             inner = waited.unwrap_or_else(PoisonError::into_inner).0;
-            // The end is near: one more try at once.
-            if inner.ending && !was_ending {
-                return;
-            }
         }
     }
 
-    /// Couriers end once they have nothing left.
+    /// Couriers end, whatever is left: who ends it has waited for them as long as it could.
     pub(crate) fn end(&self) {
         lock(&self.inner).ending = true;
-        self.changed.notify_all();
-    }
-
-    /// The courier of this sink has ended.
-    pub(crate) fn ended(&self, sink: usize) {
-        lock(&self.inner).sinks[sink].ended = true;
         self.changed.notify_all();
     }
 

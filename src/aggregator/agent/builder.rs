@@ -35,6 +35,9 @@ const TRAY_COUNT_MAX: usize = 1 << 18;
 /// About the bytes of those.
 const TRAY_LEN_MAX: usize = 64 << 20;
 
+/// What a message has around a configuration, at most.
+const CONFIG_ROOM: u32 = 256;
+
 /// Describes an agent. From [`Agent::builder`].
 #[must_use = "there is no agent before `start`"]
 pub struct AgentBuilder {
@@ -236,17 +239,12 @@ impl AgentBuilder {
             beats,
             detectors: std::collections::HashMap::new(),
             interval_key: self.interval_key.take(),
+            config_len_max: super::bounds::count(settings.limits().frame_len_max - CONFIG_ROOM),
             since: now.unix,
             lost,
             desks: Desks::default(),
         };
-        let mut watchers = Vec::new();
         for application in &mut applications {
-            if let Some(source) = application.source.take() {
-                let mut watcher = Watcher::new(&application.name, source);
-                application.config = watcher.poll().map(Ok).or(application.config.take());
-                watchers.push(watcher);
-            }
             let added = clerk.add(application, now);
             added.map_err(|why| AgentError::Config {
                 application: application.name.clone(),
@@ -264,14 +262,17 @@ impl AgentBuilder {
             // Should one not start, the clerk that is dropped ends the others.
             spawn("wayside-sink", move || courier.run())?;
         }
+        let mut watchers = Vec::new();
+        for application in &mut applications {
+            for source in application.sources.drain(..) {
+                let name = application.name.clone();
+                let watcher = Watcher::start(name, source, Arc::clone(&tray));
+                watchers.push(watcher.map_err(AgentError::Thread)?);
+            }
+        }
         let clerk = spawn("wayside-clerk", move || clerk.run())?;
-        let watching = watchers
-            .into_iter()
-            .map(|watcher| watcher.start(Arc::clone(&tray)));
-        let watching = watching.collect::<Result<_, _>>();
-        let watching = watching.map_err(AgentError::Thread)?;
         let server = server.spawn().map_err(AgentError::Thread)?;
-        Ok(Agent::new(tray, board, vitals, server, clerk, watching))
+        Ok(Agent::new(tray, board, vitals, server, clerk, watchers))
     }
 
     fn bind(

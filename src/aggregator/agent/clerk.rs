@@ -54,6 +54,8 @@ pub(crate) struct Clerk {
     pub(crate) detectors: HashMap<String, Vec<Box<dyn Detector>>>,
     /// The key of a configuration that says the interval.
     pub(crate) interval_key: Option<String>,
+    /// The longest configuration that fits into a message.
+    pub(crate) config_len_max: usize,
     pub(crate) since: UnixMicros,
     /// What the journal could not read when it was opened.
     pub(crate) lost: Option<String>,
@@ -67,6 +69,8 @@ pub(crate) struct Desks {
     /// The connection that speaks for a worker: its latest.
     present: HashMap<Whose, PeerKey>,
     meters: BTreeMap<String, Meters>,
+    /// What is wrong with the sources of configurations, by application.
+    config_trouble: BTreeMap<String, String>,
     /// To be answered after the sync.
     answers: Vec<(Responder<Reports>, AgentReply)>,
     /// To be told after the sync which of their attacks are taken.
@@ -148,9 +152,13 @@ impl Clerk {
         if self.memory.state.account(&name).is_none() {
             self.open_application(name.clone(), now);
         }
-        match application.config.take() {
-            Some(json) => self.set_config(name, json?, now).map(drop),
-            None => Ok(()),
+        let json = application.config.take().transpose()?;
+        let account = self.memory.state.account(&name);
+        let is_remembered = account.is_some_and(|account| account.config().is_some());
+        match json {
+            // What was set since then must not be undone by an agent that was killed.
+            Some(json) if !is_remembered => self.set_config(name, json, now).map(drop),
+            _ => Ok(()),
         }
     }
 
@@ -249,6 +257,13 @@ impl Clerk {
             } => {
                 answer.send(self.set_config(application, json, now)).ok();
             }
+            FromHere::ConfigTrouble {
+                application,
+                trouble,
+            } => match trouble {
+                Some(why) => drop(self.desks.config_trouble.insert(application, why)),
+                None => drop(self.desks.config_trouble.remove(&application)),
+            },
             FromHere::Interval {
                 application,
                 interval,
@@ -483,6 +498,13 @@ impl Clerk {
         let Some(account) = self.memory.state.account(&application) else {
             return Err(format!("there is no application {application:?}"));
         };
+        if json.len() > self.config_len_max {
+            return Err(format!(
+                "the configuration has {} bytes, and frame_len_max has room for {}",
+                json.len(),
+                self.config_len_max
+            ));
+        }
         let document = match config::next(account.config(), json, now.unix) {
             Ok(document) => document,
             // It is the one that there is.
@@ -625,9 +647,12 @@ impl Clerk {
                 let push = AgentPush::Config(document.clone());
                 match guest.peer.push(&push) {
                     Ok(()) | Err(PushError::Gone(_)) => {}
+                    Err(PushError::Full { .. }) => {
+                        self.desks.owed.insert(*key);
+                    }
+                    // Its own limit is lower than ours.
                     Err(error) => {
                         log::warn!("a configuration can't be sent to {:?}: {error}", guest.peer);
-                        self.desks.owed.insert(*key);
                     }
                 }
             }
@@ -739,6 +764,7 @@ impl Clerk {
             workers_known,
             ledger: account.ledger(),
             config: account.config().map(|document| document.version),
+            config_trouble: self.desks.config_trouble.get(&name).cloned(),
             batches_per_second,
             attacks_per_second,
             series: account.open().series_count(),

@@ -31,6 +31,7 @@ impl Courier {
     /// Until the board ends.
     pub(crate) fn run(mut self) {
         let mut pause = PAUSE_MIN;
+        let mut well = true;
         while let Some((item, report)) = self.board.next(self.index) {
             let (outcome, again_after) = match deliver(&mut *self.sink, &report) {
                 Ok(()) => (Outcome::Taken, None),
@@ -44,11 +45,17 @@ impl Courier {
                 }
             };
             if let Outcome::Refused(why) | Outcome::Failed(why) = &outcome {
-                log::warn!("sink {}: {}: {why}", self.sink.name(), report.id());
+                // Of many failures in a row the first is news.
+                if std::mem::replace(&mut well, false) {
+                    log::warn!("sink {}: {}: {why}", self.sink.name(), report.id());
+                }
+            } else {
+                well = true;
             }
             let now = self.clock.moment().steady;
-            self.board.done(self.index, item, outcome, now);
-            self.tray.nudge();
+            if self.board.done(self.index, item, outcome, now) {
+                self.tray.nudge();
+            }
             match again_after {
                 Some(after) => {
                     self.board.pause(ambient::now() + after);
@@ -57,8 +64,6 @@ impl Courier {
                 None => pause = PAUSE_MIN,
             }
         }
-        self.board.ended(self.index);
-        self.tray.nudge();
     }
 }
 

@@ -10,8 +10,7 @@
 //!     memory    the journal, or none         meter   how many a second
 //!     status    what it says of itself
 //!     board     ▼ what the sinks are to take
-//!   courier     brings it to one sink
-//!   watcher     asks one source for the configuration
+//!   courier     brings it to one sink         watcher brings configurations from one source
 //!
 //!   pure, without clock and I/O:
 //!   record      the steps that the state follows from: what the journal holds

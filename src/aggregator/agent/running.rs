@@ -14,7 +14,7 @@ use super::ended::{Ended, Vitals};
 use super::farewell::Farewell;
 use super::status::Status;
 use super::tray::{Order, Task, Tray};
-use super::watcher::Watching;
+use super::watcher::Watcher;
 use crate::aggregator::{AgentPush, Reports};
 use crate::ambient;
 use crate::endpoint::Endpoint;
@@ -71,8 +71,7 @@ pub struct Agent {
     vitals: Arc<Vitals>,
     server: ServerThread<Reports>,
     clerk: Mutex<Option<JoinHandle<()>>>,
-    #[expect(dead_code, reason = "held, not read")]
-    watching: Vec<Watching>,
+    _watchers: Vec<Watcher>,
 }
 
 impl Agent {
@@ -87,7 +86,7 @@ impl Agent {
         vitals: Arc<Vitals>,
         server: ServerThread<Reports>,
         clerk: JoinHandle<()>,
-        watching: Vec<Watching>,
+        watchers: Vec<Watcher>,
     ) -> Self {
         Self {
             tray,
@@ -95,7 +94,7 @@ impl Agent {
             vitals,
             server,
             clerk: Mutex::new(Some(clerk)),
-            watching,
+            _watchers: watchers,
         }
     }
 

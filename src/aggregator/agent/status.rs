@@ -84,6 +84,8 @@ pub struct ApplicationStatus {
     pub ledger: Ledger,
     /// The version of its configuration.
     pub config: Option<u64>,
+    /// What is wrong with the source of its configuration, which stays as it was.
+    pub config_trouble: Option<String>,
     /// Batches a second, over the last ten.
     pub batches_per_second: f64,
     /// Attacks a second, over the last ten.
@@ -216,6 +218,9 @@ impl fmt::Display for ApplicationStatus {
             self.series,
             self.reports_waiting,
         )?;
+        if let Some(why) = &self.config_trouble {
+            writeln!(f, "  its configuration stays as it is: {why}")?;
+        }
         writeln!(
             f,
             "  {:32} {:>8} {:5} {:>10} {:>12} {:>12} {:>10} {:>10}",

@@ -64,6 +64,11 @@ pub(crate) enum Order {
         json: String,
         answer: mpsc::Sender<Result<u64, String>>,
     },
+    /// What is wrong with the source of a configuration; `None` if all is well again.
+    ConfigTrouble {
+        application: String,
+        trouble: Option<String>,
+    },
     Interval {
         application: String,
         interval: Duration,

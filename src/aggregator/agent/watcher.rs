@@ -1,110 +1,106 @@
-//! Asks a source for configurations, and brings them to the clerk. One thread for each source.
+//! Brings the configuration of a source to the clerk, for as long as the agent lives.
 
 use std::io;
-use std::sync::{Arc, Condvar, Mutex, PoisonError, mpsc};
-use std::thread;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread::{self, Thread};
 use std::time::Duration;
 
 use super::tray::{Order, Task, Tray};
 use crate::aggregator::source::ConfigSource;
-use crate::sync::lock;
 
-/// What wakes the thread between two polls.
-#[derive(Default)]
-struct Bell {
-    rung: Mutex<Rung>,
-    changed: Condvar,
-}
+/// How long the clerk may take to answer. It is at the disk at most.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// A source that wants no pause gets this one.
+const INTERVAL_MIN: Duration = Duration::from_millis(1);
 
-#[derive(Default)]
-struct Rung {
-    /// To poll at once.
-    woken: bool,
-    ended: bool,
-}
-
-/// A source before the agent runs.
+/// The thread of a source. It ends when this is dropped, once the source lets it.
 pub(crate) struct Watcher {
-    application: String,
-    source: Box<dyn ConfigSource>,
-    bell: Arc<Bell>,
+    thread: Thread,
+    ended: Arc<AtomicBool>,
 }
-
-/// A source that is watched, until this is dropped.
-pub(crate) struct Watching(Arc<Bell>);
 
 impl Watcher {
-    pub(crate) fn new(application: &str, mut source: Box<dyn ConfigSource>) -> Self {
-        let bell = Arc::new(Bell::default());
-        let rings = Arc::clone(&bell);
-        source.wake_by(Arc::new(move || rings.ring(|rung| rung.woken = true)));
-        let application = application.to_owned();
-        Self {
+    pub(crate) fn start(
+        application: String,
+        source: Box<dyn ConfigSource>,
+        tray: Arc<Tray>,
+    ) -> io::Result<Self> {
+        let ended = Arc::new(AtomicBool::new(false));
+        let round = Round {
             application,
             source,
-            bell,
-        }
-    }
-
-    /// What there is now, as JSON, if it is another than before. What is wrong with it is logged.
-    pub(crate) fn poll(&mut self) -> Option<String> {
-        match self.source.poll() {
-            Ok(document) => document.map(|document| document.to_string()),
-            Err(error) => {
-                log::error!("the configuration of {:?} stays: {error}", self.application);
-                None
-            }
-        }
-    }
-
-    /// From now on brings what is new to the clerk.
-    pub(crate) fn start(mut self, tray: Arc<Tray>) -> io::Result<Watching> {
-        let watching = Watching(Arc::clone(&self.bell));
+            tray,
+            ended: Arc::clone(&ended),
+            trouble: None,
+        };
         let builder = thread::Builder::new().name("wayside-config".to_owned());
-        builder.spawn(move || {
-            while self.bell.wait(self.source.interval()) {
-                if let Some(json) = self.poll() {
-                    self.bring(&tray, json);
-                }
-            }
-        })?;
-        Ok(watching)
+        let thread = builder.spawn(move || round.run())?.thread().clone();
+        Ok(Self { thread, ended })
     }
+}
 
-    fn bring(&self, tray: &Tray, json: String) {
-        let (answer, answered) = mpsc::channel();
-        tray.push_always(Task::Here(Order::Config {
-            application: self.application.clone(),
-            json,
-            answer,
-        }));
-        // Without an answer the agent ends.
-        if let Ok(Err(why)) = answered.recv() {
-            log::error!("the configuration of {:?} stays: {why}", self.application);
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        self.ended.store(true, Ordering::SeqCst);
+        self.thread.unpark();
+    }
+}
+
+struct Round {
+    application: String,
+    source: Box<dyn ConfigSource>,
+    tray: Arc<Tray>,
+    ended: Arc<AtomicBool>,
+    /// What was told last.
+    trouble: Option<String>,
+}
+
+impl Round {
+    fn run(mut self) {
+        let this = thread::current();
+        self.source.wake_by(Arc::new(move || this.unpark()));
+        while !self.ended.load(Ordering::SeqCst) {
+            let trouble = self.look();
+            self.tell(trouble);
+            thread::park_timeout(self.source.interval().max(INTERVAL_MIN));
         }
     }
-}
 
-impl Bell {
-    fn ring(&self, change: impl FnOnce(&mut Rung)) {
-        change(&mut lock(&self.rung));
-        self.changed.notify_all();
+    /// What is wrong, if something is.
+    fn look(&mut self) -> Option<String> {
+        let document = match self.source.poll() {
+            Ok(document) => document?,
+            Err(error) => return Some(error.to_string()),
+        };
+        let (answer, answered) = mpsc::channel();
+        self.order(Order::Config {
+            application: self.application.clone(),
+            json: document.to_string(),
+            answer,
+        });
+        // An agent that has ended does not answer, and needs no configuration.
+        let set = answered.recv_timeout(ANSWER_TIMEOUT).ok()?;
+        let refused = |why| format!("{}: {why}", self.source.name());
+        set.err().map(refused)
     }
 
-    /// Waits for so long, or until it is rung. False if it is the end.
-    fn wait(&self, interval: Duration) -> bool {
-        let idle = |rung: &mut Rung| !rung.woken && !rung.ended;
-        let waited = self
-            .changed
-            .wait_timeout_while(lock(&self.rung), interval, idle);
-        let mut rung = waited.unwrap_or_else(PoisonError::into_inner).0;
-        rung.woken = false;
-        !rung.ended
+    /// Each trouble once, and that it is over.
+    fn tell(&mut self, trouble: Option<String>) {
+        if self.trouble == trouble {
+            return;
+        }
+        if let Some(why) = &trouble {
+            log::warn!("the configuration stays as it is: {why}");
+        }
+        self.trouble.clone_from(&trouble);
+        self.order(Order::ConfigTrouble {
+            application: self.application.clone(),
+            trouble,
+        });
     }
-}
 
-impl Drop for Watching {
-    fn drop(&mut self) {
-        self.0.ring(|rung| rung.ended = true);
+    fn order(&self, order: Order) {
+        self.tray.push_always(Task::Here(order));
     }
 }

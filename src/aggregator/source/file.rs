@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use serde_json::Value;
 
 use super::document::{Format, parse};
-use super::{ConfigSource, DOCUMENT_LEN_MAX, SourceError, Trouble};
+use super::{ConfigSource, DOCUMENT_LEN_MAX, SourceError};
 use crate::aggregator::files::file_number;
 use crate::aggregator::moment::UnixMicros;
 
@@ -48,7 +48,6 @@ pub struct ConfigFile {
     seen: Option<Look>,
     /// The content that was given last.
     given: Option<Vec<u8>>,
-    trouble: Trouble,
 }
 
 /// What tells that a file has changed.
@@ -71,7 +70,6 @@ impl ConfigFile {
             interval: Duration::from_millis(500),
             seen: None,
             given: None,
-            trouble: Trouble::default(),
         }
     }
 
@@ -112,8 +110,7 @@ impl ConfigSource for ConfigFile {
     }
 
     fn poll(&mut self) -> Result<Option<Value>, SourceError> {
-        let found = self.look();
-        self.trouble.tell_once(found)
+        self.look()
     }
 
     fn interval(&self) -> Duration {
@@ -155,12 +152,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_content_is_given_once_and_each_trouble_told_once() {
+    fn each_content_is_given_once_and_nonsense_changes_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("config.json");
         let mut source = ConfigFile::new(&path);
         assert!(source.poll().is_err(), "it is not there");
-        assert_eq!(source.poll(), Ok(None));
         for round in 0..20 {
             // Of one length, and mostly within one tick of the clock.
             let text = format!("{{\"round\": {:02}}}", round + 10);
@@ -174,7 +170,7 @@ mod tests {
             error.place,
             Some(super::super::Place { line: 2, column: 3 })
         );
-        assert_eq!(source.poll(), Ok(None));
+        assert_eq!(source.poll(), Err(error));
         // The same as before the trouble: nothing has changed.
         fs::write(&path, "{\"round\": 29}").unwrap();
         assert_eq!(source.poll(), Ok(None));
@@ -187,7 +183,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("config.toml");
         fs::write(&path, "a = 1").unwrap();
-        let hour_ago = SystemTime::from(std::time::UNIX_EPOCH) + Duration::from_secs(1 << 30);
+        let hour_ago = std::time::UNIX_EPOCH + Duration::from_secs(1 << 30);
         let file = fs::File::options().write(true).open(&path).unwrap();
         file.set_modified(hour_ago).unwrap();
         let mut source = ConfigFile::new(&path);

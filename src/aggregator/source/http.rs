@@ -8,7 +8,7 @@ use ureq::Agent;
 use ureq::http::Response;
 
 use super::document::{Format, parse};
-use super::{ConfigSource, DOCUMENT_LEN_MAX, SourceError, Trouble};
+use super::{ConfigSource, DOCUMENT_LEN_MAX, SourceError};
 
 /// A document in JSON, or in TOML if the server says `application/toml` or the address ends in `.toml`.
 ///
@@ -25,7 +25,6 @@ pub struct ConfigUrl {
     /// Of the document that was given last.
     tag: Option<String>,
     given: Option<u64>,
-    trouble: Trouble,
 }
 
 impl ConfigUrl {
@@ -44,7 +43,6 @@ impl ConfigUrl {
             agent: config.build().into(),
             tag: None,
             given: None,
-            trouble: Trouble::default(),
         }
     }
 
@@ -129,8 +127,7 @@ impl ConfigSource for ConfigUrl {
     }
 
     fn poll(&mut self) -> Result<Option<Value>, SourceError> {
-        let found = self.ask();
-        self.trouble.tell_once(found)
+        self.ask()
     }
 
     fn interval(&self) -> Duration {

@@ -30,8 +30,8 @@ pub trait ConfigSource: Send + 'static {
     /// The document, if it is another than the last one that this returned.
     ///
     /// # Errors
-    /// What there is can't be used, and the last document stays. The same trouble is told once, and
-    /// again after it was gone.
+    /// What there is can't be used, and the last document stays. For as long as that is so, each poll
+    /// says it; the agent tells it once.
     fn poll(&mut self) -> Result<Option<Value>, SourceError>;
 
     /// How long to wait between two polls.
@@ -89,28 +89,3 @@ impl fmt::Display for SourceError {
 }
 
 impl std::error::Error for SourceError {}
-
-/// Lets the same error through once.
-#[derive(Debug, Default)]
-struct Trouble {
-    told: Option<SourceError>,
-}
-
-impl Trouble {
-    fn tell_once<T>(
-        &mut self,
-        result: Result<Option<T>, SourceError>,
-    ) -> Result<Option<T>, SourceError> {
-        match result {
-            Ok(found) => {
-                self.told = None;
-                Ok(found)
-            }
-            Err(error) if self.told.as_ref() == Some(&error) => Ok(None),
-            Err(error) => {
-                self.told = Some(error.clone());
-                Err(error)
-            }
-        }
-    }
-}

@@ -1,0 +1,99 @@
+//! A configuration from its source, through the agent, to a worker.
+#![cfg(all(feature = "aggregator", feature = "tcp"))]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::fs;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde::Deserialize;
+use wayside::Transport;
+use wayside::aggregator::source::{ConfigFile, Programmed};
+use wayside::aggregator::{Agent, Application, Worker};
+use wayside::backend::Tcp;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Rules {
+    limit: u32,
+}
+
+fn eventually(what: &str, mut holds: impl FnMut() -> bool) -> Duration {
+    let start = Instant::now();
+    while !holds() {
+        assert!(start.elapsed() < PATIENCE, "not in time: {what}");
+        thread::park_timeout(Duration::from_millis(1));
+    }
+    start.elapsed()
+}
+
+fn start(shop: Application) -> (tempfile::TempDir, Agent, Worker<Rules>) {
+    let folder = tempfile::tempdir().unwrap();
+    let tcp = Tcp::new(folder.path().join("key"));
+    let place = Transport::new(tcp, "127.0.0.1:0");
+    let agent = Agent::builder(shop).listen(place.clone()).start().unwrap();
+    let place = place.at(agent.endpoints()[0].address());
+    let worker = Worker::builder("shop").transport(place);
+    let worker = worker.config(Rules::default()).start().unwrap();
+    (folder, agent, worker)
+}
+
+#[test]
+fn nonsense_is_told_with_its_place_and_the_last_configuration_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("rules.toml");
+    fs::write(&path, "limit = 3").unwrap();
+    let source = ConfigFile::new(&path).interval(Duration::from_millis(10));
+    let (_key, agent, worker) = start(Application::named("shop").source(source));
+    eventually("the first one", || worker.config().limit == 3);
+    fs::write(&path, "limit = 4\nlimits = = 5").unwrap();
+    let trouble = || agent.status().applications[0].config_trouble.clone();
+    eventually("the trouble", || trouble().is_some());
+    assert!(
+        trouble().unwrap().contains("rules.toml:2:"),
+        "{trouble:?}",
+        trouble = trouble()
+    );
+    assert!(agent.status().to_string().contains("rules.toml:2:"));
+    assert_eq!(worker.config().limit, 3);
+    // Back to what it was: the trouble is over, though nothing is handed out.
+    fs::write(&path, "limit = 3").unwrap();
+    eventually("the end of the trouble", || trouble().is_none());
+    fs::write(&path, "limit = 6").unwrap();
+    eventually("the next one", || worker.config().limit == 6);
+}
+
+#[test]
+fn what_the_program_sets_is_with_the_worker_at_once() {
+    let (source, setter) = Programmed::new();
+    setter.set(serde_json::json!({"limit": 1}));
+    let (_key, _agent, worker) = start(Application::named("shop").source(source));
+    eventually("the first one", || worker.config().limit == 1);
+    for limit in 2..20 {
+        setter.set(serde_json::json!({ "limit": limit }));
+        eventually("the next one", || worker.config().limit == limit);
+    }
+}
+
+#[test]
+fn what_was_set_outlives_its_agent_whatever_the_next_one_begins_with() {
+    let folder = tempfile::tempdir().unwrap();
+    let tcp = Tcp::new(folder.path().join("key"));
+    let place = Transport::new(tcp, "127.0.0.1:0");
+    let start = || {
+        let shop = Application::named("shop").config(&"nobody is blocked");
+        let agent = Agent::builder(shop).listen(place.clone());
+        agent
+            .journal(folder.path().join("journal"))
+            .start()
+            .unwrap()
+    };
+    let runs = |agent: &Agent| agent.status().application("shop").and_then(|it| it.config);
+    let agent = start();
+    let set = agent.set_config("shop", "mallory is blocked").unwrap();
+    assert_eq!(runs(&agent), Some(set));
+    drop(agent);
+    assert_eq!(runs(&start()), Some(set));
+}
