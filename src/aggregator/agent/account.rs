@@ -415,3 +415,24 @@ fn attack_id(worker: WorkerId, number: u64) -> String {
 fn sum(values: impl Iterator<Item = u64>) -> u64 {
     values.fold(0, u64::saturating_add)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wall_clock_that_is_set_back_turns_no_period_around() {
+        let mut account = Account::starting(UnixMicros(100));
+        let mut ends = Vec::new();
+        for (id, at) in [("a", 50), ("b", 120), ("c", 0), ("d", 130)] {
+            account.freeze("shop", id.to_owned(), UnixMicros(at));
+            let Some(Report::Heartbeat(heartbeat)) = account.frozen().map(|report| &**report)
+            else {
+                panic!("no heartbeat is frozen");
+            };
+            ends.push((heartbeat.from.0, heartbeat.to.0));
+            account.close(id, Fate::Taken, &AgentBounds::default());
+        }
+        assert_eq!(ends, [(100, 100), (100, 120), (120, 120), (120, 130)]);
+    }
+}
