@@ -16,15 +16,15 @@
 //!      31677 1795273907       330       330        0        0
 //! show: mallory is blocked in all workers after 14 ms
 //! …
-//!                          workers say     reported
-//!   requests served               3020         3020
-//!   requests attack                400          400
-//!   requests blocked               200          200
-//!   requests limited               380          380
-//!   counted                       4000         4000
-//!   observed                      4000         4000
-//!   hits                          4000         4000
-//!   attacks                        400          400
+//!                           workers say     reported
+//!   requests served                3020         3020
+//!   requests attack                 400          400
+//!   requests blocked                200          200
+//!   requests limited                380          380
+//!   counted                        4000         4000
+//!   observed                       4000         4000
+//!   hits                           4000         4000
+//!   attacks                         400          400
 //!   ledger: 12400 recorded = 12400 applied + 0 dropped + 0 pending
 //!   10 heartbeats, 400 attacks from 201 addresses, 0 reports came again
 //!   attack_wave: 10 attacks of 203.0.113.66 within 60s
