@@ -49,10 +49,6 @@ fn real_fresh_number() -> u128 {
 
 /// Time and numbers of a simulation, for the thread that runs it.
 #[cfg(feature = "internals")]
-#[allow(
-    clippy::missing_const_for_thread_local,
-    reason = "on Windows with the GNU linker clippy does not see the `const` behind the macro"
-)]
 pub mod simulated {
     use std::cell::Cell;
     use std::time::Instant;
