@@ -105,12 +105,17 @@ fn names(path: &Path) -> io::Result<[CString; 2]> {
     Ok([name("up")?, name("down")?])
 }
 
+#[allow(
+    clippy::unnecessary_fallible_conversions,
+    reason = "on a 32-bit system the conversions can fail"
+)]
 fn open(name: &CString, flags: libc::c_int) -> io::Result<OwnedFd> {
     let options = MqueueOptions::default();
+    let too_large = |_| io::Error::from_raw_os_error(libc::EINVAL);
     // SAFETY: a struct of integers, of which zero is a valid value.
     let mut attributes: libc::mq_attr = unsafe { std::mem::zeroed() };
-    attributes.mq_maxmsg = options.messages.into();
-    attributes.mq_msgsize = options.message_len.into();
+    attributes.mq_maxmsg = options.messages.try_into().map_err(too_large)?;
+    attributes.mq_msgsize = options.message_len.try_into().map_err(too_large)?;
     let mode: libc::mode_t = 0o600;
     let flags = flags | libc::O_CREAT | libc::O_CLOEXEC;
     // SAFETY: the name ends in NUL; name and attributes live longer than the call.
