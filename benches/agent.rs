@@ -281,7 +281,7 @@ fn measure_batches(journal: bool, seconds: u32) -> Result<(), Error> {
         let batch = batch(u64::from(second) + 1, &mut recorded);
         for (client, at) in clients.iter().zip(0_u32..) {
             let due = start + Duration::from_secs(second.into()) + Duration::from_millis(10) * at;
-            std::thread::sleep(due.saturating_duration_since(Instant::now()));
+            std::thread::park_timeout(due.saturating_duration_since(Instant::now()));
             let reply = client.call(&WorkerRequest::Batch(batch.clone()), PATIENCE)?;
             if !matches!(reply, AgentReply::Taken { .. }) {
                 return Err(format!("{reply:?}").into());
@@ -359,7 +359,7 @@ fn measure_latency() -> Result<(), Error> {
     told.recv_timeout(PATIENCE)?;
     let mut times = Vec::new();
     for _ in 0..200 {
-        std::thread::sleep(Duration::from_millis(5));
+        std::thread::park_timeout(Duration::from_millis(5));
         let start = Instant::now();
         worker.attack(Attack::new("next"));
         times.push(told.recv_timeout(PATIENCE)? - start);

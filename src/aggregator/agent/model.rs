@@ -566,6 +566,8 @@ proptest! {
         for (place, worker) in world.workers.iter().enumerate() {
             if let Some(known) = world.state.worker(&worker.whose(place)) {
                 prop_assert_eq!(known.ledger().recorded, worker.recorded);
+                // What a crash took is not on its way: it is counted as lost.
+                prop_assert_eq!(known.ledger().pending, Totals::default());
             }
         }
     }
