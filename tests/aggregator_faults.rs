@@ -400,7 +400,7 @@ fn a_worker_without_an_agent_blocks_nobody_and_ends_at_once() {
         assert_eq!(ledger.dropped[&DropReason::QueueFull].attacks, 10_000);
         // Once it is known that nobody is there.
         eventually("the first attempt has failed", || {
-            worker.rule("login").timeout(Duration::ZERO).allow("eve");
+            let _fallback = worker.rule("login").timeout(Duration::ZERO).allow("eve");
             worker.flush(Duration::ZERO).is_err()
         });
         assert!(worker.allow("login", "eve"));
