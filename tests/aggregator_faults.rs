@@ -142,7 +142,7 @@ fn a_sink_that_is_down_loses_nothing_within_the_bound_and_the_rest_is_counted() 
     assert_eq!(book.buckets("us").values().sum::<u64>(), 50);
     let ledger = book.ledger();
     let lost = ledger.dropped[&DropReason::SinkBound];
-    assert_eq!(lost.attacks, 50 - book.attacks.len() as u64);
+    assert_eq!(lost.attacks, 50 - count(book.attacks.len()));
     assert!((10..=11).contains(&book.attacks.len()));
     assert_eq!(ledger.applied.attacks + lost.attacks, 50);
     // The latest are kept, in their order.
@@ -285,7 +285,7 @@ fn a_million_label_values_are_one_series_beyond_the_bound() {
     assert!(agent.shutdown(PATIENCE).is_complete());
     let book = book.lock().unwrap();
     let sums = book.counters();
-    assert!(sums.len() as u64 <= bound + 1, "{} series", sums.len());
+    assert!(count(sums.len()) <= bound + 1, "{} series", sums.len());
     assert!(sums["requests{overflow=\"true\"}"] >= VALUES - bound);
     assert_eq!(sums.values().sum::<u64>(), VALUES);
     let hits = book.hits("users");
@@ -301,10 +301,10 @@ fn a_million_label_values_are_one_series_beyond_the_bound() {
 fn a_hundred_workers_at_once_are_all_counted() {
     on_every_transport(|place| {
         let (agent, at, book) = agent(&place.transport);
-        let count = place.at_most(100) as u64;
-        let start = std::sync::Barrier::new(usize::try_from(count).unwrap());
+        let workers = count(place.at_most(100));
+        let start = std::sync::Barrier::new(usize::try_from(workers).unwrap());
         thread::scope(|scope| {
-            for number in 1..=count {
+            for number in 1..=workers {
                 let (at, start) = (&at, &start);
                 scope.spawn(move || {
                     start.wait();
@@ -317,9 +317,9 @@ fn a_hundred_workers_at_once_are_all_counted() {
         });
         assert!(agent.shutdown(PATIENCE).is_complete());
         let book = book.lock().unwrap();
-        assert_eq!(book.counters()["requests"], count * (count + 1) / 2);
-        assert_eq!(book.attack_numbers().len() as u64, count);
-        assert_eq!(book.workers().len() as u64, count);
+        assert_eq!(book.counters()["requests"], workers * (workers + 1) / 2);
+        assert_eq!(count(book.attack_numbers().len()), workers);
+        assert_eq!(count(book.workers().len()), workers);
         assert_eq!(book.ledger().recorded, book.ledger().applied);
     });
 }
@@ -469,8 +469,8 @@ fn processes_that_start_count_and_exit_lose_nothing() {
         end(agent);
         let book = host.book();
         assert_eq!(book.counters()["runs"], LIVES);
-        assert_eq!(book.attacks.len() as u64, LIVES);
-        assert_eq!(book.workers().len() as u64, LIVES);
+        assert_eq!(count(book.attacks.len()), LIVES);
+        assert_eq!(count(book.workers().len()), LIVES);
         assert_eq!(book.ledger().applied, book.ledger().recorded);
     });
 }

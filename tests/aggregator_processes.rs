@@ -140,7 +140,7 @@ fn workers_that_are_killed_leave_all_that_was_acknowledged() {
         let mut graves = Vec::new();
         for turn in 0..2 * kills() {
             // One that has told something was not killed before it began.
-            let at = usize::try_from(chance.below(WORKERS as u64)).unwrap();
+            let at = usize::try_from(chance.below(count(WORKERS))).unwrap();
             let first = workers[at].hear();
             thread::park_timeout(Duration::from_micros(chance.below(20_000)));
             let another = host.casting("flusher").start();
@@ -169,9 +169,9 @@ fn workers_that_are_killed_leave_all_that_was_acknowledged() {
             let applied = counters.get(&rounds).copied().unwrap_or_default();
             grave.holds("rounds", applied);
             let numbers = attacks.get(&grave.worker).cloned().unwrap_or_default();
-            let all: Vec<u64> = (1..=numbers.len() as u64).collect();
+            let all: Vec<u64> = (1..=count(numbers.len())).collect();
             assert_eq!(numbers, all, "attacks of {}", grave.worker);
-            grave.holds("attacks", numbers.len() as u64);
+            grave.holds("attacks", count(numbers.len()));
             // Between two counters of a round a batch may have been cut.
             let ledger = said.get(&grave.worker).map(|said| &said.ledger);
             let ledger = ledger.cloned().unwrap_or_default();
@@ -179,7 +179,7 @@ fn workers_that_are_killed_leave_all_that_was_acknowledged() {
             assert!(range.contains(&ledger.applied.counted), "{ledger:?}");
             grave.holds("observations", ledger.applied.observed);
             grave.holds("hits", ledger.applied.hits);
-            assert_eq!(ledger.applied.attacks, numbers.len() as u64);
+            assert_eq!(ledger.applied.attacks, count(numbers.len()));
             counted = counted.plus(ledger.applied);
         }
         // And nothing of anybody else.
@@ -188,7 +188,7 @@ fn workers_that_are_killed_leave_all_that_was_acknowledged() {
             counted: counters["requests"] + rounds,
             observed: book.buckets("us").values().sum(),
             hits: book.hits("routes").values().sum(),
-            attacks: book.attacks.len() as u64,
+            attacks: count(book.attacks.len()),
         };
         assert!(rounds_of(&counters).count() <= graves.len());
         assert_eq!(counted, totals);
@@ -281,7 +281,7 @@ fn is_what_was_recorded(book: &Book, recorded: &BTreeMap<WorkerId, (u64, u64)>) 
         let all: Vec<u64> = (1..=recorded[&id].1).collect();
         assert_eq!(numbers, all, "attacks of {id}");
     }
-    assert_eq!(book.attacks.len() as u64, attacks);
+    assert_eq!(count(book.attacks.len()), attacks);
 }
 
 // ---- the roles ----

@@ -17,6 +17,11 @@ use wayside::{Limits, Settings, Transport};
 use crate::support::role::{Casting, Role, passed, tell, told, transport};
 use crate::support::{PATIENCE, Place};
 
+/// As the numbers of a ledger are.
+pub fn count(len: usize) -> u64 {
+    u64::try_from(len).unwrap()
+}
+
 /// One address and one file of reports, served by one agent after the other.
 pub struct Host<'a> {
     place: &'a Place,
