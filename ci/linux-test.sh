@@ -7,7 +7,7 @@ ci/install.sh linux
 use_cross_toolchain
 fewer_random_cases
 if [ $# -eq 0 ]; then
-    set -- aarch64-unknown-linux-musl i686-unknown-linux-musl
+    set -- i686-unknown-linux-musl aarch64-unknown-linux-musl
 fi
 # Debian's compiler comes without musl's start files; zig adds its own.
 export RUSTFLAGS=-Clink-self-contained=no RUSTDOCFLAGS=-Clink-self-contained=no

@@ -129,17 +129,22 @@ fn the_examples_it_names_exist_and_none_is_left_out() {
     let mut count = 0;
     for entry in std::fs::read_dir(folder).expect("there are examples") {
         let path = entry.expect("an entry").path();
-        if path.extension().is_some_and(|extension| extension == "rs") {
-            let name = path.file_stem().expect("a name").to_string_lossy();
-            assert!(README.contains(name.as_ref()), "{name} is not named");
-            count += 1;
-        }
+        // A file, or a folder with several.
+        let name = path.file_stem().expect("a name").to_string_lossy();
+        assert!(
+            README.contains(&format!("`{name}`")) || README.contains(&format!("--example {name}")),
+            "{name} is not named"
+        );
+        count += 1;
     }
     assert!(count > 0);
     for words in README.split("cargo run --example ").skip(1) {
         let name = words.split_whitespace().next().expect("a name");
-        let file = format!("{}/examples/{name}.rs", env!("CARGO_MANIFEST_DIR"));
-        assert!(Path::new(&file).exists(), "{name} does not exist");
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+        let exists = [format!("{name}.rs"), format!("{name}/main.rs")]
+            .iter()
+            .any(|file| folder.join(file).exists());
+        assert!(exists, "{name} does not exist");
     }
 }
 
