@@ -1,6 +1,7 @@
 //! Describes an agent, and starts it.
 
 use std::fmt;
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
@@ -17,7 +18,7 @@ use super::clock::Clock;
 use super::courier::Courier;
 use super::desk::{Desk, HandOver, Refusals};
 use super::ended::Vitals;
-use super::memory::Memory;
+use super::memory::{Memory, Open};
 use super::record::Record;
 use super::running::Agent;
 use super::state::State;
@@ -186,11 +187,15 @@ impl AgentBuilder {
         let Some((directory, limits)) = self.journal.take() else {
             return Ok((Memory::new(State::default(), None), None));
         };
-        let opened = Journal::<Record, State>::open(&directory, limits);
-        let (journal, replay) = opened.map_err(|source| AgentError::Journal {
-            directory: directory.clone(),
-            source,
-        })?;
+        let place = directory.clone();
+        let mut open: Open = Box::new(move || Journal::open(&place, limits));
+        let (journal, replay) = match open() {
+            Ok(opened) => opened,
+            Err(error) if is_of_the_disk(&error) => {
+                return Ok((Memory::without(open, &error), None));
+            }
+            Err(source) => return Err(AgentError::Journal { directory, source }),
+        };
         let mut state = replay.snapshot.unwrap_or_default();
         for record in replay.records {
             state.apply(record);
@@ -323,7 +328,7 @@ pub enum AgentError {
         /// Where.
         directory: PathBuf,
         /// What the system says.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// A configuration can't be handed out.
     #[error("the configuration of {application:?} can't be encoded: {why}")]
@@ -335,5 +340,14 @@ pub enum AgentError {
     },
     /// The system gives no thread.
     #[error("the system gives no thread: {0}")]
-    Thread(std::io::Error),
+    Thread(io::Error),
+}
+
+/// Whether a journal can't be had for now: reason to go on without it, as a disk that fails later is.
+fn is_of_the_disk(error: &io::Error) -> bool {
+    use io::ErrorKind::{PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    matches!(
+        error.kind(),
+        PermissionDenied | QuotaExceeded | ReadOnlyFilesystem | StorageFull
+    )
 }

@@ -6,22 +6,32 @@
 //!       ▲                            begun with a snapshot of all that was missed
 //!       └──────── it worked ─────────┘
 //! ```
+//!
+//! A journal that can't even be opened, on a disk that is full or read-only, is degraded from the
+//! start, and opened again each few seconds.
 
+use std::io;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::record::Record;
 use super::state::State;
-use crate::aggregator::journal::Journal;
+use crate::aggregator::journal::{Journal, Replay};
 
 /// Between two attempts to take up a journal again.
 const RETRY_EVERY: Duration = Duration::from_secs(5);
+
+/// Opens the journal that was asked for.
+pub(crate) type Open =
+    Box<dyn FnMut() -> io::Result<(Journal<Record, State>, Replay<Record, State>)> + Send>;
 
 /// The state and what keeps it.
 pub(crate) struct Memory {
     pub(crate) state: State,
     journal: Option<Journal<Record, State>>,
+    /// A journal was asked for, and could not be opened yet.
+    missing: Option<Open>,
     degraded: Option<Degraded>,
     failures: u64,
     recoveries: u64,
@@ -53,6 +63,7 @@ impl Memory {
         let mut memory = Self {
             state,
             journal,
+            missing: None,
             degraded: None,
             failures: 0,
             recoveries: 0,
@@ -63,6 +74,14 @@ impl Memory {
         if let Some(why) = stopped.map(str::to_owned) {
             memory.fail(Duration::ZERO, why);
         }
+        memory
+    }
+
+    /// Nothing of an earlier agent, and a journal that can't be opened now.
+    pub(crate) fn without(open: Open, error: &io::Error) -> Self {
+        let mut memory = Self::new(State::default(), None);
+        memory.missing = Some(open);
+        memory.fail(Duration::ZERO, error.to_string());
         memory
     }
 
@@ -93,6 +112,9 @@ impl Memory {
 
     /// Makes the journal shorter if it has become long, and takes it up again after an error.
     pub(crate) fn tend(&mut self, now: Duration) {
+        if self.missing.is_some() && self.tend_at().is_some_and(|at| at <= now) {
+            return self.find(now);
+        }
         let Some(journal) = &self.journal else {
             return;
         };
@@ -102,6 +124,26 @@ impl Memory {
         };
         if due {
             self.compact(now);
+        }
+    }
+
+    /// Tries once more to open the journal. One that holds an earlier agent's memory came too late:
+    /// it can't be joined to what this agent has taken meanwhile, and is left for the next one.
+    fn find(&mut self, now: Duration) {
+        let Some(open) = &mut self.missing else {
+            return;
+        };
+        match open() {
+            Ok((journal, replay)) if replay.snapshot.is_none() && replay.records.is_empty() => {
+                self.missing = None;
+                self.journal = Some(journal);
+                self.compact(now);
+            }
+            Ok(_) => {
+                let why = "it holds what an earlier agent knew, and this one began without it";
+                self.fail(now, why.to_owned());
+            }
+            Err(error) => self.fail(now, error.to_string()),
         }
     }
 
@@ -128,9 +170,9 @@ impl Memory {
 
     pub(crate) fn keeping(&self) -> Keeping {
         match (&self.journal, &self.degraded) {
-            (None, _) => Keeping::Memory,
+            (_, Some(_)) => Keeping::Degraded,
+            (None, None) => Keeping::Memory,
             (Some(_), None) => Keeping::Journal,
-            (Some(_), Some(_)) => Keeping::Degraded,
         }
     }
 
@@ -171,7 +213,105 @@ impl Memory {
     }
 }
 
-fn is_cured_by_compaction(error: &std::io::Error) -> bool {
-    use std::io::ErrorKind::{InvalidInput, QuotaExceeded};
+fn is_cured_by_compaction(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidInput, QuotaExceeded};
     matches!(error.kind(), InvalidInput | QuotaExceeded)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+    use crate::aggregator::UnixMicros;
+    use crate::aggregator::journal::JournalLimits;
+
+    fn opened(application: &str) -> Record {
+        Record::Opened {
+            application: application.to_owned(),
+            at: UnixMicros(1),
+        }
+    }
+
+    fn folder() -> tempfile::TempDir {
+        let mut builder = tempfile::Builder::new();
+        #[cfg(unix)]
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700));
+        builder.tempdir().unwrap()
+    }
+
+    /// The disk is read-only twice, then it is not.
+    fn opening(directory: std::path::PathBuf) -> Open {
+        let mut left = 2;
+        Box::new(move || {
+            if left > 0 {
+                left -= 1;
+                return Err(io::ErrorKind::ReadOnlyFilesystem.into());
+            }
+            Journal::open(&directory, JournalLimits::default())
+        })
+    }
+
+    #[test]
+    fn a_journal_that_could_not_be_opened_is_taken_up_when_it_can() {
+        let folder = folder();
+        let mut open = opening(folder.path().join("journal"));
+        let error = open().err().unwrap();
+        let mut memory = Memory::without(open, &error);
+        assert_eq!(memory.keeping(), Keeping::Degraded);
+        memory.record(opened("shop"), Duration::ZERO);
+        memory.tend(Duration::ZERO);
+        assert_eq!(memory.failures(), 1, "it is not tried again at once");
+        memory.tend(RETRY_EVERY);
+        assert_eq!(
+            (memory.failures(), memory.keeping()),
+            (2, Keeping::Degraded)
+        );
+        memory.tend(2 * RETRY_EVERY);
+        assert_eq!(
+            (memory.recoveries(), memory.keeping()),
+            (1, Keeping::Journal)
+        );
+        memory.record(opened("cafe"), 2 * RETRY_EVERY);
+        memory.sync(2 * RETRY_EVERY);
+        let kept = memory.state.clone();
+        drop(memory);
+
+        let journal = Journal::<Record, State>::open(
+            &folder.path().join("journal"),
+            JournalLimits::default(),
+        );
+        let (_, replay) = journal.unwrap();
+        let mut state = replay.snapshot.unwrap();
+        replay
+            .records
+            .into_iter()
+            .for_each(|record| state.apply(record));
+        assert_eq!(state, kept);
+    }
+
+    #[test]
+    fn a_journal_with_the_memory_of_an_earlier_agent_is_not_overwritten() {
+        let folder = folder();
+        let directory = folder.path().join("journal");
+        let (mut journal, _) =
+            Journal::<Record, State>::open(&directory, JournalLimits::default()).unwrap();
+        journal.append(&opened("shop")).unwrap();
+        journal.sync().unwrap();
+        drop(journal);
+
+        let mut open = opening(directory.clone());
+        let error = open().err().unwrap();
+        let mut memory = Memory::without(open, &error);
+        for attempt in 1..5 {
+            memory.tend(attempt * RETRY_EVERY);
+        }
+        assert_eq!(
+            (memory.recoveries(), memory.keeping()),
+            (0, Keeping::Degraded)
+        );
+        drop(memory);
+        let (_, replay) =
+            Journal::<Record, State>::open(&directory, JournalLimits::default()).unwrap();
+        assert_eq!(replay.records, [opened("shop")]);
+    }
 }
