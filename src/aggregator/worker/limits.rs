@@ -143,3 +143,29 @@ impl Section {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+    use crate::Settings;
+
+    #[test]
+    fn the_page_of_settings_has_each_key_with_its_default() {
+        let page = include_str!("../../../docs/settings.md");
+        let (_, table) = page.split_once("### `[worker]`").unwrap();
+        let (table, _) = table.split_once("\n## ").unwrap();
+        let cells = table.lines().filter_map(|line| {
+            let mut cells = line.trim_matches('|').split('|').map(str::trim);
+            let key = cells.next()?.strip_prefix('`')?.strip_suffix('`')?;
+            let value = cells.next()?.strip_prefix('`')?.strip_suffix('`')?;
+            Some(format!("{key} = {value}\n"))
+        });
+        let lines: Vec<String> = cells.collect();
+        assert_eq!(lines.len(), 11, "{lines:?}");
+        let text = format!("[worker]\n{}", lines.concat());
+        let settings = Settings::from_text(&text, "docs/settings.md").unwrap();
+        let section: Section = settings.section("worker").unwrap();
+        assert_eq!(section.limits(), WorkerLimits::default());
+    }
+}
