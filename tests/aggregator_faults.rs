@@ -19,7 +19,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use books::*;
-use support::role::{self, Casting, role, transport};
+#[cfg(unix)]
+use support::role::{self, Casting};
+use support::role::{role, transport};
 use support::*;
 use wayside::aggregator::sink::{Sink, SinkError};
 use wayside::aggregator::*;
