@@ -59,11 +59,20 @@ struct Round {
 impl Round {
     fn run(mut self) {
         let this = thread::current();
-        self.source.wake_by(Arc::new(move || this.unpark()));
+        // Not the thread's own token alone: waiting for the clerk's answer may take that.
+        let woken = Arc::new(AtomicBool::new(false));
+        let wake = Arc::clone(&woken);
+        self.source.wake_by(Arc::new(move || {
+            wake.store(true, Ordering::SeqCst);
+            this.unpark();
+        }));
         while !self.ended.load(Ordering::SeqCst) {
             let trouble = self.look();
             self.tell(trouble);
-            thread::park_timeout(self.source.interval().max(INTERVAL_MIN));
+            let called = woken.swap(false, Ordering::SeqCst) || self.ended.load(Ordering::SeqCst);
+            if !called {
+                thread::park_timeout(self.source.interval().max(INTERVAL_MIN));
+            }
         }
     }
 
