@@ -232,13 +232,6 @@ mod tests {
         }
     }
 
-    fn folder() -> tempfile::TempDir {
-        let mut builder = tempfile::Builder::new();
-        #[cfg(unix)]
-        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700));
-        builder.tempdir().unwrap()
-    }
-
     /// The disk is read-only twice, then it is not.
     fn opening(directory: std::path::PathBuf) -> Open {
         let mut left = 2;
@@ -253,7 +246,7 @@ mod tests {
 
     #[test]
     fn a_journal_that_could_not_be_opened_is_taken_up_when_it_can() {
-        let folder = folder();
+        let folder = tempfile::tempdir().unwrap();
         let mut open = opening(folder.path().join("journal"));
         let error = open().err().unwrap();
         let mut memory = Memory::without(open, &error);
@@ -291,7 +284,7 @@ mod tests {
 
     #[test]
     fn a_journal_with_the_memory_of_an_earlier_agent_is_not_overwritten() {
-        let folder = folder();
+        let folder = tempfile::tempdir().unwrap();
         let directory = folder.path().join("journal");
         let (mut journal, _) =
             Journal::<Record, State>::open(&directory, JournalLimits::default()).unwrap();
