@@ -82,9 +82,7 @@ fn attacks_wait_for_an_agent_up_to_their_bound_in_bytes() {
         agent.the_worker(|known| assert_eq!(known.totals().attacks, 3));
         // What was dropped is told in a batch, which a flush need not wait for.
         eventually("the book is told", || {
-            let mut told = false;
-            agent.the_worker(|known| told = !known.batches.is_empty());
-            told
+            agent.the_worker(|known| !known.batches.is_empty())
         });
         agent.the_worker(|known| {
             // The book that the agent gets has those that were dropped.
