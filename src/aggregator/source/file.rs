@@ -183,17 +183,20 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("config.toml");
         fs::write(&path, "a = 1").unwrap();
-        let hour_ago = std::time::UNIX_EPOCH + Duration::from_secs(1 << 30);
-        let file = fs::File::options().write(true).open(&path).unwrap();
-        file.set_modified(hour_ago).unwrap();
+        // Closed at once: Windows keeps what is open from being replaced.
+        let make_old = |path: &Path| {
+            let file = fs::File::options().write(true).open(path).unwrap();
+            let long_ago = std::time::UNIX_EPOCH + Duration::from_secs(1 << 30);
+            file.set_modified(long_ago).unwrap();
+        };
+        make_old(&path);
         let mut source = ConfigFile::new(&path);
         assert_eq!(source.poll(), Ok(Some(json!({"a": 1}))));
         assert!(source.seen.is_some());
         // A new file of the same time and length.
         let other = folder.path().join("other.toml");
         fs::write(&other, "a = 2").unwrap();
-        let file = fs::File::options().write(true).open(&other).unwrap();
-        file.set_modified(hour_ago).unwrap();
+        make_old(&other);
         fs::rename(&other, &path).unwrap();
         if cfg!(unix) {
             assert_eq!(source.poll(), Ok(Some(json!({"a": 2}))));
