@@ -51,7 +51,8 @@ pub fn report(options: &Options) -> Result<(), Error> {
             case.workload, case.way, case.pinning, case.len, case.mechanism
         );
         let shared = case.workload == Workload::Events && case.mechanism == Mechanism::Wayside;
-        if quick && shared && client.total.max(server.total) > 0.2 {
+        // A busy machine interrupts the sender again and again; not shared at all would be 1.
+        if quick && shared && client.total.max(server.total) > 0.5 {
             return Err(format!("{case}: events don't share system calls").into());
         }
     }
