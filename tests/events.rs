@@ -361,18 +361,20 @@ fn events_that_the_server_found_later_takes_no_more_are_dropped_and_counted() {
 fn events_on_their_way_when_the_connection_is_cut_are_in_doubt() {
     on_every_transport(|place| {
         let serving = place.serve(Limits::default());
-        let client = serving.client();
+        let limits = Limits {
+            outbox_len_max: 256 * 1024,
+            frame_len_max: 64 * 1024,
+            ..Limits::default()
+        };
+        let client = serving.builder().limits(limits).connect(PATIENCE).unwrap();
         let peer = serving.recorder.connected();
         let block = client.start(&Ask::Block, PATIENCE).unwrap();
         serving.recorder.blocked();
         for event in 0..10 {
             client.send(&note(event)).unwrap();
         }
-        // Wait until the last has been written: only then are all of them on their way.
-        eventually("all are written", || {
-            client.send(&note(10)).unwrap();
-            client.counters().events > 1000
-        });
+        // Once nothing more fits, what came first has been written: it is on its way.
+        while client.send(&long_note(10, 60_000)).is_ok() {}
         peer.close();
         serving.recorder.unblock();
         block.wait().unwrap_err();
