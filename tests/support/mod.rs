@@ -7,6 +7,8 @@
     reason = "this is test code: it fails by panicking, and says on which transport"
 )]
 
+#[cfg(unix)]
+pub mod forked;
 pub mod raw;
 pub mod role;
 
