@@ -48,16 +48,12 @@ impl Opened {
             }
             Err(error) => return Err(error),
         };
-        match sys::open(name, access) {
-            // Both may have been replaced in between, one before the other.
-            Ok(queue) if id_of_path(&path)? == Some(id_of_file(&lock)?) => Ok(Self { queue, lock }),
-            Ok(_) => Err(not_found()),
-            Err(error) => {
-                if error.kind() == io::ErrorKind::NotFound {
-                    remove_orphan(&path, &lock)?;
-                }
-                Err(error)
-            }
+        let queue = sys::open(name, access)?;
+        // Both may have been replaced in between, one before the other.
+        if id_of_path(&path)? == Some(id_of_file(&lock)?) {
+            Ok(Self { queue, lock })
+        } else {
+            Err(not_found())
         }
     }
 
@@ -66,7 +62,13 @@ impl Opened {
         let path = lock_path(name);
         directory::runtime_directory(path.parent().and_then(Path::parent))?;
         directory::runtime_directory(path.parent())?;
-        let lock = open_lock(&path, true)?;
+        let lock = match open_lock(&path, true) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                remove_orphan(name, &path)?;
+                open_lock(&path, true)?
+            }
+            other => other?,
+        };
         if !try_lock(&lock)? || id_of_path(&path)? != Some(id_of_file(&lock)?) {
             // Someone took it for one that was left behind.
             return Err(io::ErrorKind::AlreadyExists.into());
@@ -165,11 +167,18 @@ fn not_found() -> io::Error {
 
 /// Removes a lock file whose queue is not there, unless someone is about to create it: a restart of the
 /// system takes the queues and leaves the files.
-fn remove_orphan(path: &Path, lock: &File) -> io::Result<()> {
-    if try_lock(lock)? && id_of_path(path)? == Some(id_of_file(lock)?) {
-        fs::remove_file(path)?;
+fn remove_orphan(name: &CStr, path: &Path) -> io::Result<()> {
+    let lock = match open_lock(path, false) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        other => other?,
+    };
+    if !try_lock(&lock)? || id_of_path(path)? != Some(id_of_file(&lock)?) {
+        return Ok(());
     }
-    Ok(())
+    match sys::open(name, Access::Receive) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => fs::remove_file(path),
+        _ => Ok(()),
+    }
 }
 
 fn try_lock(lock: &File) -> io::Result<bool> {
@@ -293,18 +302,20 @@ mod tests {
     }
 
     #[test]
-    fn a_lock_file_that_a_restart_of_the_system_left_is_removed() {
+    fn a_lock_file_that_a_restart_of_the_system_left_is_replaced() {
         let name = Name::new("restart");
-        drop(name.create().unwrap());
+        let left = name.create().unwrap().id().unwrap();
+        let kept = open_lock(&lock_path(&name.0), false).unwrap();
         sys::unlink(&name.0).unwrap();
-        assert!(lock_path(&name.0).exists());
-        assert_eq!(
-            name.create().unwrap_err().kind(),
-            io::ErrorKind::AlreadyExists
-        );
         assert_eq!(name.kind_of_open(), io::ErrorKind::NotFound);
-        assert!(!lock_path(&name.0).exists());
-        name.create().unwrap();
+        assert!(
+            lock_path(&name.0).exists(),
+            "who only looks removes nothing"
+        );
+        let created = name.create().unwrap();
+        // Its inode is not used again while it is open.
+        assert_ne!(created.id().unwrap(), left);
+        drop(kept);
     }
 
     #[test]
@@ -313,8 +324,10 @@ mod tests {
         let created = name.create().unwrap();
         sys::unlink(&name.0).unwrap();
         assert_eq!(name.kind_of_open(), io::ErrorKind::NotFound);
-        assert!(lock_path(&name.0).exists());
-        drop(created);
+        let refused = name.create().unwrap_err().kind();
+        assert_eq!(refused, io::ErrorKind::AlreadyExists);
+        let id = Opened::id_of_name(&name.0).unwrap();
+        assert_eq!(id, Some(created.id().unwrap()));
     }
 
     #[test]
