@@ -24,7 +24,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, OFlags, flock};
 use rustix::process::{Pid, geteuid, test_kill_process};
 
-use super::queue::QueueId;
+use super::limit;
+use super::queue::{self, QueueId};
 use super::sys::{self, Access, Shape};
 use super::system::Descriptor;
 use crate::backend::directory;
@@ -155,7 +156,9 @@ fn open_lock(path: &Path, create: bool) -> io::Result<Guarded<File>> {
 /// What to say of a queue whose lock file is missing: it belongs to nobody, or to another user, whose
 /// lock files lie elsewhere.
 fn missing(name: &CStr, access: Access) -> io::Error {
-    match sys::open(name, access) {
+    let owner = sys::open(name, access).and_then(|queue| queue::owner(queue.as_fd()));
+    let denied = owner.and_then(|owner| limit::check_owner(&owner, &name.to_string_lossy()));
+    match denied {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => error,
         _ => not_found(),
     }

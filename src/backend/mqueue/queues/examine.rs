@@ -108,12 +108,15 @@ fn look(name: &MailboxName) -> Vec<Finding> {
     findings
 }
 
+/// A queue that we may open is our user's, or root's, which we then are.
 fn leftover(name: &str, queue: &Queue) -> Finding {
     let uid = queue.owner().ok().and_then(|owner| owner.uid);
+    let whose = uid.map_or("a user unknown".to_owned(), |uid| format!("uid {uid}"));
     let about = About::Leftover {
         name: name.to_owned(),
         uid,
     };
-    let text = format!("the queue {name} was left by a killed process: the next server removes it");
+    let text =
+        format!("the queue {name} was left by a process of {whose}: the next server removes it");
     Finding::note(about, text)
 }

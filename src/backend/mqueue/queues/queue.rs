@@ -73,12 +73,7 @@ impl Queue {
 
     /// Whose it is: the user and group of the process that created it.
     pub(super) fn owner(&self) -> io::Result<PeerId> {
-        let stat = fstat(self)?;
-        Ok(PeerId {
-            uid: Some(stat.st_uid),
-            gid: Some(stat.st_gid),
-            ..PeerId::default()
-        })
+        owner(self.as_fd())
     }
 
     /// Whether the name leads to this queue.
@@ -113,6 +108,16 @@ impl Queue {
     pub(super) fn holder(&self) -> io::Result<Option<u32>> {
         self.0.holder()
     }
+}
+
+/// Whose a queue is: the user and group of the process that created it.
+pub(super) fn owner(queue: BorrowedFd<'_>) -> io::Result<PeerId> {
+    let stat = fstat(queue)?;
+    Ok(PeerId {
+        uid: Some(stat.st_uid),
+        gid: Some(stat.st_gid),
+        ..PeerId::default()
+    })
 }
 
 /// Removes a name that may be gone. The caller holds the lock that goes with it.
