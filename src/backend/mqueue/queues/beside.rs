@@ -300,8 +300,9 @@ mod tests {
     #[test]
     fn who_creates_a_queue_to_send_to_leaves_its_lock_to_who_receives() {
         let name = Name::new("send");
-        let created = Opened::create(&name.0, Access::Send, SHAPE).unwrap();
-        assert!(!is_locked(&created));
+        let _created = Opened::create(&name.0, Access::Send, SHAPE).unwrap();
+        let opened = Opened::open(&name.0, Access::Receive).unwrap();
+        assert!(!is_locked(&opened));
     }
 
     #[test]
