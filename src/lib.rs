@@ -180,7 +180,7 @@
 //! | `uds` | yes | yes, knows user, group, process | yes, knows user, group | says `Unsupported` and what to use |
 //! | `tcp` | yes | yes, knows who has the key | the same | the same |
 //! | `fifo` | yes | yes, knows user, group | yes, knows user, group | yes, knows user, process |
-//! | `mqueue` | yes | yes, knows user, group, process; not on Android | says `Unsupported` and what to use | says `Unsupported` and what to use |
+//! | `mqueue` | yes | yes, knows user, group, process; not on Android | FreeBSD: knows user, group; others say `Unsupported` and what to use | says `Unsupported` and what to use |
 //! | `settings` | yes | yes | yes | yes |
 //! | `aggregator` | no | yes | yes | yes; nothing asks the agent to end as SIGTERM does |
 //! | `http` | no | yes | yes | yes |

@@ -4,7 +4,7 @@
 #![cfg(any(
     all(unix, any(feature = "uds", feature = "fifo")),
     all(windows, feature = "fifo"),
-    all(target_os = "linux", feature = "mqueue"),
+    all(any(target_os = "linux", target_os = "freebsd"), feature = "mqueue"),
     feature = "tcp"
 ))]
 
@@ -77,6 +77,53 @@ mod fifo {
 
     fn fixture() -> Fixture {
         at_paths(Fifo::new(), &format!("/tmp/{}", "x".repeat(250)))
+    }
+
+    wayside::conformance_tests!(fixture());
+}
+
+/// Compiled and linked for it, never run on it so far.
+#[cfg(all(target_os = "freebsd", feature = "mqueue"))]
+mod mqueue {
+    use std::cell::RefCell;
+    use std::fs;
+    use std::rc::Rc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::sync::{Mutex, PoisonError};
+
+    use wayside::backend::Mqueue;
+
+    use super::Fixture;
+
+    /// What a system has of queues is little: one test at a time.
+    static TURN: Mutex<()> = Mutex::new(());
+
+    fn fixture() -> Fixture {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let used = Rc::new(RefCell::new(Vec::new()));
+        let listed = Rc::clone(&used);
+        let fresh = move || {
+            let _keep = &turn;
+            let count = COUNT.fetch_add(1, Ordering::Relaxed);
+            let name = format!("wayside-test-{}-{count}", std::process::id());
+            used.borrow_mut().push(name.clone());
+            format!("/{name}")
+        };
+        // Queues can't be listed, the lock files beside them can.
+        let uid = rustix::process::geteuid().as_raw();
+        let leftovers = move || {
+            let Ok(entries) = fs::read_dir(format!("/tmp/wayside-{uid}/queues")) else {
+                return Vec::new();
+            };
+            let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+            let is_ours = |name: &String| listed.borrow().iter().any(|used| name.starts_with(used));
+            names.filter(is_ours).collect()
+        };
+        let too_long = format!("/{}", "x".repeat(249));
+        Fixture::new(Mqueue::new(), fresh)
+            .impossible(["", "/", "name", "/a/b", "/..", "/a\0b", &too_long])
+            .leftovers(leftovers)
     }
 
     wayside::conformance_tests!(fixture());

@@ -17,19 +17,24 @@ use wayside::backend::{Backend, Link, Listener};
 
 #[test]
 fn in_a_role() {
-    let Some((role, arguments)) = roles::role() else {
-        return;
-    };
-    match role.as_str() {
+    if let Some((scheme, arguments)) = roles::role() {
+        forker(&*backend(&scheme, &arguments[1]), &arguments[0]);
+    }
+}
+
+/// The transport of that name; `tcp` with this key.
+fn backend(scheme: &str, key: &str) -> Box<dyn Backend> {
+    let _only_of_tcp = key;
+    match scheme {
         #[cfg(feature = "uds")]
-        "uds" => forker(&wayside::backend::Uds::new(), &arguments[0]),
+        "uds" => Box::new(wayside::backend::Uds::new()),
         #[cfg(feature = "fifo")]
-        "fifo" => forker(&wayside::backend::Fifo::new(), &arguments[0]),
-        #[cfg(all(target_os = "linux", feature = "mqueue"))]
-        "mqueue" => forker(&wayside::backend::Mqueue::new(), &arguments[0]),
+        "fifo" => Box::new(wayside::backend::Fifo::new()),
+        #[cfg(feature = "mqueue")]
+        "mqueue" => Box::new(wayside::backend::Mqueue::new()),
         #[cfg(feature = "tcp")]
-        "tcp" => forker(&wayside::backend::Tcp::new(&arguments[1]), &arguments[0]),
-        other => panic!("no such role: {other}"),
+        "tcp" => Box::new(wayside::backend::Tcp::new(key)),
+        other => panic!("no such transport: {other}"),
     }
 }
 
@@ -53,27 +58,25 @@ fn forker(backend: &dyn Backend, address: &str) {
 }
 
 /// A killed process drops nothing: only what happens in its child at the fork helps.
-fn the_child_of_a_killed_process_holds_nothing(backend: &dyn Backend, role: &str, key: &str) {
-    let directory = directory();
-    let path = directory.path().join("a.sock");
-    let queue = format!("/wayside-killed-{}", std::process::id());
-    let address = match role {
-        "tcp" => "127.0.0.1:0",
-        "mqueue" => queue.as_str(),
-        _ => roles::address(&path),
-    };
-    let mut forker = Process::start(role, &[address, key]);
-    let address = forker.says();
-    let mut link = backend.connect(&address).unwrap();
-    assert_eq!(receive(&mut *link, 1).unwrap(), b"y");
-    let child = Pid::from_raw(forker.says().parse().unwrap()).unwrap();
-    forker.kill();
-    let end = wait(&mut *link, |link| link.recv(&mut [0; 64]));
-    assert!(!matches!(end, Ok(1..)), "{end:?}");
-    let listener = backend.bind(&address).unwrap();
-    assert!(test_kill_process(child).is_ok(), "the child is gone, too");
-    drop(listener);
-    kill_process(child, Signal::KILL).unwrap();
+fn the_child_of_a_killed_process_holds_nothing(scheme: &str) {
+    let keys = directory();
+    let key = keys.path().join("key");
+    let key = roles::address(&key);
+    let backend = backend(scheme, key);
+    over(scheme, |_, address| {
+        let mut forker = Process::start(scheme, &[address, key]);
+        let address = forker.says();
+        let mut link = backend.connect(&address).unwrap();
+        assert_eq!(receive(&mut *link, 1).unwrap(), b"y");
+        let child = Pid::from_raw(forker.says().parse().unwrap()).unwrap();
+        forker.kill();
+        let end = wait(&mut *link, |link| link.recv(&mut [0; 64]));
+        assert!(!matches!(end, Ok(1..)), "{end:?}");
+        let listener = backend.bind(&address).unwrap();
+        assert!(test_kill_process(child).is_ok(), "the child is gone, too");
+        drop(listener);
+        kill_process(child, Signal::KILL).unwrap();
+    });
 }
 
 /// A forked child that lives until it is dropped.
@@ -197,158 +200,68 @@ fn a_child_does_not_hold_the_address(backend: &dyn Backend, address: &str) {
     assert_eq!(error.kind(), ErrorKind::AddrInUse);
 }
 
+/// Runs a test over a transport, at an address that no other test has.
+fn over(scheme: &str, test: impl FnOnce(&dyn Backend, &str)) {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    let directory = directory();
+    let path = directory.path().join("a");
+    let path = roles::address(&path);
+    match scheme {
+        "mqueue" => {
+            let pid = std::process::id();
+            test(
+                &*backend(scheme, path),
+                &format!("/wayside-fork-{pid}-{count}"),
+            );
+        }
+        "tcp" => test(&*backend(scheme, path), "127.0.0.1:0"),
+        _ => test(&*backend(scheme, path), path),
+    }
+}
+
+/// The tests of one transport, in a module of its name.
+macro_rules! tests_over {
+    ($scheme:ident) => {
+        mod $scheme {
+            use super::*;
+
+            const SCHEME: &str = stringify!($scheme);
+
+            #[test]
+            fn the_child_of_a_killed_process_has_nothing() {
+                the_child_of_a_killed_process_holds_nothing(SCHEME);
+            }
+
+            #[test]
+            fn the_links_can_t_be_used() {
+                over(SCHEME, a_child_can_t_use_the_links);
+            }
+
+            #[test]
+            fn the_links_are_not_kept_open() {
+                over(SCHEME, a_child_does_not_keep_the_links_open);
+            }
+
+            #[test]
+            fn dropping_the_links_ends_nothing() {
+                over(SCHEME, a_child_that_drops_the_links_ends_nothing);
+            }
+
+            #[test]
+            fn the_address_is_not_held() {
+                over(SCHEME, a_child_does_not_hold_the_address);
+            }
+        }
+    };
+}
+
 #[cfg(feature = "uds")]
-mod uds {
-    use wayside::backend::Uds;
-
-    use super::*;
-
-    fn run(test: fn(&dyn Backend, &str)) {
-        let directory = directory();
-        let path = directory.path().join("a.sock");
-        test(&Uds::new(), roles::address(&path));
-    }
-
-    #[test]
-    fn the_child_of_a_killed_process_has_nothing() {
-        the_child_of_a_killed_process_holds_nothing(&Uds::new(), "uds", "");
-    }
-
-    #[test]
-    fn the_links_can_t_be_used() {
-        run(a_child_can_t_use_the_links);
-    }
-
-    #[test]
-    fn the_links_are_not_kept_open() {
-        run(a_child_does_not_keep_the_links_open);
-    }
-
-    #[test]
-    fn dropping_the_links_ends_nothing() {
-        run(a_child_that_drops_the_links_ends_nothing);
-    }
-
-    #[test]
-    fn the_address_is_not_held() {
-        run(a_child_does_not_hold_the_address);
-    }
-}
-
+tests_over!(uds);
 #[cfg(feature = "fifo")]
-mod fifo {
-    use wayside::backend::Fifo;
-
-    use super::*;
-
-    fn run(test: fn(&dyn Backend, &str)) {
-        let directory = directory();
-        let path = directory.path().join("a.fifo");
-        test(&Fifo::new(), roles::address(&path));
-    }
-
-    #[test]
-    fn the_child_of_a_killed_process_has_nothing() {
-        the_child_of_a_killed_process_holds_nothing(&Fifo::new(), "fifo", "");
-    }
-
-    #[test]
-    fn the_links_can_t_be_used() {
-        run(a_child_can_t_use_the_links);
-    }
-
-    #[test]
-    fn the_links_are_not_kept_open() {
-        run(a_child_does_not_keep_the_links_open);
-    }
-
-    #[test]
-    fn dropping_the_links_ends_nothing() {
-        run(a_child_that_drops_the_links_ends_nothing);
-    }
-
-    #[test]
-    fn the_address_is_not_held() {
-        run(a_child_does_not_hold_the_address);
-    }
-}
-
+tests_over!(fifo);
 #[cfg(all(target_os = "linux", feature = "mqueue"))]
-mod mqueue {
-    use wayside::backend::Mqueue;
-
-    use super::*;
-
-    fn run(test: fn(&dyn Backend, &str)) {
-        use std::sync::atomic::{AtomicU32, Ordering};
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let pid = std::process::id();
-        test(&Mqueue::new(), &format!("/wayside-fork-{pid}-{count}"));
-    }
-
-    #[test]
-    fn the_child_of_a_killed_process_has_nothing() {
-        the_child_of_a_killed_process_holds_nothing(&Mqueue::new(), "mqueue", "");
-    }
-
-    #[test]
-    fn the_links_can_t_be_used() {
-        run(a_child_can_t_use_the_links);
-    }
-
-    #[test]
-    fn the_links_are_not_kept_open() {
-        run(a_child_does_not_keep_the_links_open);
-    }
-
-    #[test]
-    fn dropping_the_links_ends_nothing() {
-        run(a_child_that_drops_the_links_ends_nothing);
-    }
-
-    #[test]
-    fn the_address_is_not_held() {
-        run(a_child_does_not_hold_the_address);
-    }
-}
-
+tests_over!(mqueue);
 #[cfg(feature = "tcp")]
-mod tcp {
-    use wayside::backend::Tcp;
-
-    use super::*;
-
-    fn run(test: fn(&dyn Backend, &str)) {
-        let directory = directory();
-        test(&Tcp::new(directory.path().join("key")), "127.0.0.1:0");
-    }
-
-    #[test]
-    fn the_child_of_a_killed_process_has_nothing() {
-        let directory = directory();
-        let key = directory.path().join("key");
-        let tcp = Tcp::new(&key);
-        the_child_of_a_killed_process_holds_nothing(&tcp, "tcp", roles::address(&key));
-    }
-
-    #[test]
-    fn the_links_can_t_be_used() {
-        run(a_child_can_t_use_the_links);
-    }
-
-    #[test]
-    fn the_links_are_not_kept_open() {
-        run(a_child_does_not_keep_the_links_open);
-    }
-
-    #[test]
-    fn dropping_the_links_ends_nothing() {
-        run(a_child_that_drops_the_links_ends_nothing);
-    }
-
-    #[test]
-    fn the_address_is_not_held() {
-        run(a_child_does_not_hold_the_address);
-    }
-}
+tests_over!(tcp);

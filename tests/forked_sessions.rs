@@ -8,7 +8,6 @@
     clippy::print_stderr,
     reason = "this is test code: it fails by panicking, and says on which transport"
 )]
-#![expect(unsafe_code, reason = "fork is what is tested")]
 
 mod support;
 
@@ -18,6 +17,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use support::forked::Forked;
 use support::role::{Casting, Role, role, tell, told, transport};
 use support::*;
 use wayside::{CallError, Client, CloseReason, Limits, Server};
@@ -176,32 +176,6 @@ fn plays_a_role() {
         Some("parent") => leave_a_child(),
         Some("server") => fork_a_server(),
         Some(other) => panic!("no role `{other}`"),
-    }
-}
-
-/// Forks, runs `child` in the child, ends it without exec, and waits for it unless told otherwise.
-struct Forked(libc::pid_t);
-
-impl Forked {
-    fn new(child: impl FnOnce()) -> Self {
-        // SAFETY: what runs in the child is what the crate promises to work there. On the systems
-        // tested the C library makes its own locks usable in a child of a threaded process.
-        let pid = unsafe { libc::fork() };
-        assert!(pid >= 0, "fork failed");
-        if pid > 0 {
-            return Self(pid);
-        }
-        // SAFETY: no pointers; ends a child that hangs.
-        unsafe { libc::alarm(60) };
-        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(child));
-        std::process::exit(i32::from(result.is_err()));
-    }
-
-    fn wait(self) {
-        let mut status = 0;
-        // SAFETY: the pointer leads to a live integer.
-        let pid = unsafe { libc::waitpid(self.0, &raw mut status, 0) };
-        assert_eq!((pid, status), (self.0, 0), "the child has failed");
     }
 }
 

@@ -1,11 +1,16 @@
 //! Message queues are scarce: which limit was hit is said, and what is there is enough.
 #![cfg(all(target_os = "linux", feature = "mqueue"))]
-#![expect(clippy::unwrap_used, reason = "a test says by panic what is wrong")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test says by panic what is wrong, and what it skips"
+)]
 
 mod queues;
 mod roles;
 
 use std::io::ErrorKind;
+use std::process::Command;
 
 use roles::{Process, accept, greet, hear, receive, say, wait};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -19,6 +24,8 @@ fn in_a_role() {
     match role.as_str() {
         "poor" => poor(&arguments[0]),
         "half" => half(&arguments[0]),
+        "both ends" => both_ends(&arguments[0]),
+        "crowd" => crowd(&arguments[0]),
         other => panic!("no such role: {other}"),
     }
 }
@@ -43,6 +50,81 @@ fn half(address: &str) {
     }
     say("sent");
     hear();
+}
+
+/// Talks to itself, and says where queues are to be seen.
+fn both_ends(address: &str) {
+    let mut listener = Mqueue::new().bind(address).unwrap();
+    let mut client = Mqueue::new().connect(address).unwrap();
+    let mut server = accept(&mut *listener).unwrap();
+    for result in greet([&mut *client, &mut *server]) {
+        result.unwrap();
+    }
+    let pid = Some(std::process::id());
+    assert_eq!((client.peer().pid, server.peer().pid), (pid, pid));
+    assert_eq!(queues::names(address), [address]);
+    drop((client, server, listener));
+    assert_eq!(queues::names(address), [""; 0]);
+    let mounts = std::fs::read_to_string("/proc/mounts").unwrap();
+    let shown = mounts.lines().filter(|line| line.contains(" mqueue "));
+    say(&format!("mounted {} times", shown.count()));
+}
+
+/// As many clients as there is room for, and one more.
+fn crowd(address: &str) {
+    let _listener = Mqueue::new().bind(address).unwrap();
+    let _client = Mqueue::new().connect(address).unwrap();
+    let error = Mqueue::new().connect(address).map(drop).unwrap_err();
+    say(&format!("{:?}: {error}", error.kind()));
+}
+
+/// Starts a role behind a line of the shell, in a world that only it sees. `None` if this user may not
+/// make one.
+fn start_in_a_world(kind: &str, shell: &str, role: &str) -> Option<Process> {
+    let made = Command::new("unshare").args([kind, "true"]).output();
+    if !made.is_ok_and(|output| output.status.success()) {
+        eprintln!("skipped: this user, or this system, has no unshare {kind}");
+        return None;
+    }
+    let exe = std::env::current_exe().unwrap();
+    let mut command = Command::new("unshare");
+    command.args([kind, "sh", "-euc", shell]).arg(exe);
+    Some(Process::start_by(command, role, &[&queues::fresh()]))
+}
+
+#[test]
+fn it_works_where_queues_are_mounted_and_where_they_are_not() {
+    let umount = "umount --lazy --all --types mqueue";
+    let mount = "mount -t mqueue none /mnt";
+    for (shell, expected) in [
+        (umount.to_owned(), "mounted 0 times"),
+        (format!("{umount}; {mount}"), "mounted 1 times"),
+    ] {
+        let shell = shell + "; exec \"$0\" \"$@\"";
+        let Some(mut both) = start_in_a_world("--mount", &shell, "both ends") else {
+            return;
+        };
+        assert_eq!(both.says(), expected);
+    }
+}
+
+/// Root may have more than it says: so not as root.
+#[test]
+fn the_limit_of_the_systems_queues_is_named_with_its_value() {
+    let shell = "echo 4 > /proc/sys/fs/mqueue/queues_max
+                 exec setpriv --reuid 65534 --regid 65534 --clear-groups \"$0\" \"$@\"";
+    let Some(mut crowd) = start_in_a_world("--ipc", shell, "crowd") else {
+        return;
+    };
+    let text = crowd.says();
+    for part in [
+        "QuotaExceeded",
+        "4 message queues",
+        "fs.mqueue.queues_max",
+        "raise it",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
 }
 
 #[test]

@@ -8,7 +8,6 @@
     clippy::print_stderr,
     reason = "this is test code: it fails by panicking, and says on which transport"
 )]
-#![expect(unsafe_code, reason = "fork is what is tested")]
 
 #[allow(dead_code, reason = "this binary uses its own part of it")]
 #[path = "worker/agent.rs"]
@@ -19,6 +18,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use agent::{A_WHILE, Agent};
+use support::forked::Forked;
 use support::role::{Casting, role, tell, told, transport};
 use support::*;
 use wayside::aggregator::{Attack, Totals, Worker, WorkerLimits};
@@ -91,32 +91,6 @@ fn plays_a_role() {
         Some("forker") => fork_once(),
         Some("loader") => fork_under_load(),
         Some(other) => panic!("no role `{other}`"),
-    }
-}
-
-/// Forks, and runs `child` in the child, which then ends without exec.
-struct Forked(libc::pid_t);
-
-impl Forked {
-    fn new(child: impl FnOnce()) -> Self {
-        // SAFETY: what runs in the child is what the crate promises to work there. On the systems
-        // tested the C library makes its own locks usable in a child of a threaded process.
-        let pid = unsafe { libc::fork() };
-        assert!(pid >= 0, "fork failed");
-        if pid > 0 {
-            return Self(pid);
-        }
-        // SAFETY: no pointers; ends a child that hangs.
-        unsafe { libc::alarm(60) };
-        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(child));
-        std::process::exit(i32::from(result.is_err()));
-    }
-
-    fn wait(self) {
-        let mut status = 0;
-        // SAFETY: the pointer leads to a live integer.
-        let pid = unsafe { libc::waitpid(self.0, &raw mut status, 0) };
-        assert_eq!((pid, status), (self.0, 0), "the child has failed");
     }
 }
 

@@ -41,7 +41,7 @@ fn toml(path: &Path) -> String {
 }
 
 /// The transports of this crate that this system has, as errors list them.
-const HERE: &str = if cfg!(target_os = "linux") {
+const HERE: &str = if cfg!(any(target_os = "linux", target_os = "freebsd")) {
     "uds, tcp, fifo, mqueue"
 } else if cfg!(unix) {
     "uds, tcp, fifo"

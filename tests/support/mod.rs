@@ -7,6 +7,8 @@
     reason = "this is test code: it fails by panicking, and says on which transport"
 )]
 
+#[cfg(unix)]
+pub mod forked;
 pub mod raw;
 pub mod role;
 
@@ -20,6 +22,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
+use wayside::backend::EndOfPeer;
 use wayside::{
     Client, ClientBuilder, CloseReason, Handler, Limits, Peer, Protocol, Responder, SendError,
     Server, ServerThread, Transport,
@@ -334,6 +337,13 @@ impl Place {
         if backend.capabilities().scheme == "mqueue" {
             drop(backend.bind(self.transport.address()));
         }
+    }
+
+    /// Whether a peer that was killed shows at once: elsewhere only its silence does.
+    #[must_use]
+    pub fn shows_ends(&self) -> bool {
+        let capabilities = self.transport.backend().capabilities();
+        capabilities.end_of_peer == EndOfPeer::AtOnce
     }
 
     /// So many connections, or as many as a test may have where the system has few.

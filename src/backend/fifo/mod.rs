@@ -51,8 +51,7 @@
 //! and gives back its handle, when its `Poll` is next polled or dropped.
 //!
 //! # Platform
-//! Elsewhere both calls fail with `Unsupported`. A FIFO's end shows at once on Linux and
-//! FreeBSD; elsewhere, as on macOS, the system's queue of events does not report it, and the
+//! A FIFO's end shows at once on Linux and FreeBSD; elsewhere, as on macOS, the system's queue of events does not report it, and the
 //! session's ping finds out. A write to a FIFO that nobody reads raises SIGPIPE, which is kept from
 //! a host program that has not ignored it.
 //!
@@ -66,12 +65,9 @@ cfg_if::cfg_if! {
     if #[cfg(unix)] {
         mod unix;
         use unix as platform;
-    } else if #[cfg(windows)] {
+    } else {
         mod windows;
         use windows as platform;
-    } else {
-        mod unsupported;
-        use unsupported as platform;
     }
 }
 

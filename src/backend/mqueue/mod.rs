@@ -33,12 +33,16 @@
 //! Processes of the user that listens. (`uds` can admit other users.)
 //!
 //! # Platform
-//! Linux, also where `/dev/mqueue` is not mounted. Elsewhere both calls fail with `Unsupported`.
-//! Where `/proc/locks` can't be read, or a peer lives in a process namespace that we can't see into,
-//! its process id is unknown, and the session's ping finds out when it is killed.
+//! Linux, also where `/dev/mqueue` is not mounted; and FreeBSD. Elsewhere both calls fail with `Unsupported`.
 //!
-//! Each peer takes three descriptors of each side. How many peers there can be is bounded by
-//! RLIMIT_MSGQUEUE: see [`MqueueOptions`].
+//! On Linux, where `/proc/locks` can't be read, or a peer lives in a process namespace that we can't see
+//! into, its process id is unknown, and the session's ping finds out when it is killed. Each peer takes three
+//! descriptors of each side. How many peers there can be is bounded by RLIMIT_MSGQUEUE: see [`MqueueOptions`].
+//!
+//! On FreeBSD a queue can't be locked, so a file is locked in its stead, in `/tmp/wayside-<uid>/queues`; the
+//! ping finds out when a peer is killed; and each peer takes four descriptors of each side. The sysctl
+//! kern.mqueue.maxmq, 100 unless it was raised, leaves room for 49 peers. The kernel's module has to be
+//! loaded: `kldload mqueuefs`. It has been compiled and linked for FreeBSD, but no test has run there yet.
 
 mod options;
 
@@ -49,9 +53,9 @@ use super::{Backend, Capabilities, Finding, Link, Listener};
 pub use options::MqueueOptions;
 
 cfg_if::cfg_if! {
-    if #[cfg(target_os = "linux")] {
-        mod linux;
-        use linux as platform;
+    if #[cfg(any(target_os = "linux", target_os = "freebsd"))] {
+        mod queues;
+        use queues as platform;
     } else {
         mod unsupported;
         use unsupported as platform;

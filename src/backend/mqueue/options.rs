@@ -13,6 +13,9 @@
 /// 10 × (32 + 96) = 1,280. So (819,200 - 1,280) / 15,872 = 51 peers fit. Larger messages mean fewer
 /// system calls and fewer peers.
 ///
+/// FreeBSD counts the queues of the whole system, whatever their size: at most 100 unless the sysctl
+/// kern.mqueue.maxmq was raised, which are one mailbox and 49 peers.
+///
 /// ```
 /// use wayside::backend::{Backend, Mqueue, MqueueOptions};
 ///
@@ -27,10 +30,11 @@
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MqueueOptions {
     /// How many messages a queue holds. Without privilege at most the sysctl fs.mqueue.msg_max,
-    /// 10 unless it was raised.
+    /// 10 unless it was raised; on FreeBSD kern.mqueue.maxmsg, 100.
     pub messages: u32,
     /// How many bytes a message has at most: [`MESSAGE_LEN_MAX`](MqueueOptions::MESSAGE_LEN_MAX),
-    /// and without privilege the sysctl fs.mqueue.msgsize_max, 8192 unless it was raised.
+    /// and without privilege the sysctl fs.mqueue.msgsize_max, 8192 unless it was raised; on FreeBSD
+    /// kern.mqueue.maxmsgsize, 16384.
     pub message_len: u32,
 }
 

@@ -1,11 +1,11 @@
-//! Systems without message queues, or with such as we can't wait for: says so.
+//! Systems without message queues, or with such as we have not tried: says so.
 
 use std::io;
 
 use super::{Capabilities, Finding, Link, Listener, MqueueOptions};
 
-const REASON: &str = "message queues are supported on Linux only, as other systems have none or \
-                      none that can be polled: use the uds transport, or fifo on Windows";
+const REASON: &str = "message queues are supported on Linux and FreeBSD only, as most other systems have \
+                      none: use the uds transport, or fifo on Windows";
 
 pub(super) fn capabilities(_options: &MqueueOptions) -> Capabilities {
     Capabilities {

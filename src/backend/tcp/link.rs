@@ -250,14 +250,54 @@ impl Source for TcpLink {
     }
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
 mod tests {
-    use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
-
     use super::*;
 
+    /// Waits for the connect, as a caller of `recv` does.
+    fn connect(client: &mut TcpLink) {
+        let mut poll = mio::Poll::new().unwrap();
+        let both = Interest::READABLE | Interest::WRITABLE;
+        client.register(poll.registry(), Token(0), both).unwrap();
+        let mut events = mio::Events::with_capacity(4);
+        while matches!(client.state, State::Connecting { .. }) {
+            let patience = std::time::Duration::from_secs(30);
+            poll.poll(&mut events, Some(patience)).unwrap();
+            assert!(!events.is_empty(), "no event in {patience:?}");
+            match client.advance() {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                result => result.unwrap(),
+            }
+        }
+    }
+
+    #[test]
+    fn neither_end_waits_for_more_bytes_to_send_along() {
+        let directory = tempfile::tempdir().unwrap();
+        let key = Arc::new(Key::open_or_create(&directory.path().join("key")).unwrap());
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut client = TcpLink::connect(address, Arc::clone(&key)).unwrap();
+        connect(&mut client);
+        let (stream, ()) = Guarded::open(|| {
+            let (stream, _) = listener.accept()?;
+            stream.set_nonblocking(true)?;
+            Ok((TcpStream::from_std(stream), ()))
+        })
+        .unwrap();
+        assert!(
+            !stream.nodelay().unwrap(),
+            "the system's own choice is to wait"
+        );
+        let server = TcpLink::accepted(stream, key).unwrap();
+        assert!(client.stream.nodelay().unwrap());
+        assert!(server.stream.nodelay().unwrap());
+    }
+
+    #[cfg(unix)]
     #[test]
     fn a_connection_that_met_itself_is_refused() {
+        use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
         let socket = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
         bind(&socket, &SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
         let stream = std::net::TcpStream::from(socket);

@@ -4,9 +4,11 @@ use std::ffi::CString;
 use std::fmt;
 use std::io;
 
+use super::system;
+
 /// How many bytes a name may have behind its slash: what the system takes, without the longest
 /// `.127.down`.
-const NAME_LEN_MAX: usize = 255 - ".127.down".len();
+const NAME_LEN_MAX: usize = system::NAME_LEN_MAX - ".127.down".len();
 
 /// The name of a mailbox.
 #[derive(Debug, Clone)]
@@ -80,7 +82,8 @@ mod tests {
         let options = super::super::MqueueOptions::default();
         super::super::MqueueLink::connect(&name, &options).unwrap();
         drop(crate::backend::Listener::accept(&mut listener));
-        assert_eq!(name.pair(127).down.as_bytes().len(), 256);
+        let longest_down = name.pair(127).down.as_bytes().len();
+        assert_eq!(longest_down, 1 + system::NAME_LEN_MAX);
 
         let error = parse(&format!("{longest}x")).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidInput);

@@ -9,7 +9,7 @@
 //! other side can tell by its own descriptor of that queue whether somebody is there.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::process;
 
 use mio::event::Source;
@@ -21,7 +21,8 @@ use super::queue::Queue;
 use super::record::Record;
 use super::slot::{self, Pair, Slot};
 use super::sys::Access;
-use super::{Link, MqueueOptions, holder, limit};
+use super::system::{self, holder};
+use super::{Link, MqueueOptions, limit};
 use crate::fork::Guarded;
 use crate::identity::PeerId;
 
@@ -334,30 +335,22 @@ fn aborted(problem: &str) -> io::Error {
 }
 
 impl MqueueLink {
-    /// Each descriptor with what it is watched for. What comes is of interest to every caller. A
-    /// queue reports room whenever something is taken out of it, so for that it is watched only
-    /// while the caller waits for it; nothing is ever urgent, so that stands for nothing.
-    fn watched(&self, interest: Interest) -> impl Iterator<Item = (i32, Interest)> {
-        let process = self.peer_process.as_ref();
-        let room = if interest.is_writable() {
-            Interest::WRITABLE
-        } else {
-            Interest::PRIORITY
-        };
-        [
-            (self.from_peer.as_fd(), Interest::READABLE),
-            (self.to_peer.as_fd(), room),
-        ]
-        .into_iter()
-        .chain(process.map(|process| (process.as_fd(), Interest::READABLE)))
-        .map(|(fd, interest)| (fd.as_raw_fd(), interest))
+    /// What is watched for what comes, always.
+    fn readable(&self) -> impl Iterator<Item = RawFd> {
+        let process = self.peer_process.as_ref().map(|process| process.as_fd());
+        let all = [self.from_peer.as_fd()].into_iter().chain(process);
+        all.map(|fd| fd.as_raw_fd())
     }
 }
 
+/// What comes is of interest to every caller. A queue reports room whenever something is taken out of
+/// it, so for that it is watched only while the caller waits for it.
 impl Source for MqueueLink {
     fn register(&mut self, registry: &Registry, token: Token, wanted: Interest) -> io::Result<()> {
-        self.watched(wanted)
-            .try_for_each(|(fd, interest)| registry.register(&mut SourceFd(&fd), token, interest))
+        for fd in self.readable() {
+            registry.register(&mut SourceFd(&fd), token, Interest::READABLE)?;
+        }
+        system::register_for_room(registry, self.to_peer.as_fd(), token, wanted)
     }
 
     fn reregister(
@@ -366,12 +359,16 @@ impl Source for MqueueLink {
         token: Token,
         wanted: Interest,
     ) -> io::Result<()> {
-        self.watched(wanted)
-            .try_for_each(|(fd, interest)| registry.reregister(&mut SourceFd(&fd), token, interest))
+        for fd in self.readable() {
+            registry.reregister(&mut SourceFd(&fd), token, Interest::READABLE)?;
+        }
+        system::reregister_for_room(registry, self.to_peer.as_fd(), token, wanted)
     }
 
     fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
-        self.watched(Interest::READABLE)
-            .try_for_each(|(fd, _)| registry.deregister(&mut SourceFd(&fd)))
+        let room = self.to_peer.as_fd().as_raw_fd();
+        let all = self.readable().chain([room]);
+        all.into_iter()
+            .try_for_each(|fd| registry.deregister(&mut SourceFd(&fd)))
     }
 }

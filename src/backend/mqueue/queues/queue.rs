@@ -1,14 +1,16 @@
-//! Queues, opened and checked; their names; and the locks on them.
+//! Queues, opened and checked; and the locks that go with them.
 
 use std::ffi::CStr;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::fs::{FlockOperation, flock, fstat};
 use rustix::io::Errno;
 
+use super::limit;
 use super::sys::{self, Access, Shape};
-use super::{holder, limit};
+use super::system::limits::explain;
+use super::system::{self, Opened};
 use crate::identity::PeerId;
 
 /// Which queue it is, whatever its name.
@@ -20,11 +22,11 @@ pub(super) struct QueueId {
 
 /// An open queue.
 #[derive(Debug)]
-pub(super) struct Queue(OwnedFd);
+pub(super) struct Queue(Opened);
 
 impl AsFd for Queue {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.0.queue().as_fd()
     }
 }
 
@@ -34,8 +36,8 @@ impl Queue {
     /// # Errors
     /// `NotFound`; `PermissionDenied` if it is someone else's; what says which limit was hit.
     pub(super) fn open(name: &CStr, access: Access) -> io::Result<Self> {
-        let queue = sys::open(name, access).map_err(|error| limit::explain(error, None))?;
-        let queue = Self(queue);
+        let opened = Opened::open(name, access).map_err(|error| explain(error, None))?;
+        let queue = Self(opened);
         limit::check_owner(&queue.owner()?, &name.to_string_lossy())?;
         Ok(queue)
     }
@@ -45,56 +47,44 @@ impl Queue {
     /// # Errors
     /// `AlreadyExists`; what says which limit was hit.
     pub(super) fn create(name: &CStr, access: Access, shape: Shape) -> io::Result<Self> {
-        let queue = sys::create(name, access, shape);
-        let queue = queue.map_err(|error| limit::explain(error, Some(shape)))?;
+        let opened = Opened::create(name, access, shape);
+        let queue = Self(opened.map_err(|error| explain(error, Some(shape)))?);
         // The umask may have taken bits away.
         rustix::fs::fchmod(&queue, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR)?;
-        Ok(Self(queue))
+        Ok(queue)
     }
 
     pub(super) fn send(&self, message: &[u8]) -> io::Result<()> {
-        sys::send(&self.0, message)
+        sys::send(self.0.queue(), message)
     }
 
     /// Receives one message; the buffer must be able to hold the longest.
     pub(super) fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        sys::receive(&self.0, buffer)
+        sys::receive(self.0.queue(), buffer)
     }
 
     pub(super) fn shape(&self) -> io::Result<Shape> {
-        sys::shape(&self.0)
+        sys::shape(self.0.queue())
     }
 
     pub(super) fn id(&self) -> io::Result<QueueId> {
-        let stat = fstat(&self.0)?;
-        Ok(QueueId {
-            device: stat.st_dev,
-            inode: stat.st_ino,
-        })
+        self.0.id()
     }
 
     /// Whose it is: the user and group of the process that created it.
     pub(super) fn owner(&self) -> io::Result<PeerId> {
-        let stat = fstat(&self.0)?;
-        Ok(PeerId {
-            uid: Some(stat.st_uid),
-            gid: Some(stat.st_gid),
-            ..PeerId::default()
-        })
+        owner(self.as_fd())
     }
 
     /// Whether the name leads to this queue.
     pub(super) fn has_name(&self, name: &CStr) -> io::Result<bool> {
-        match sys::open(name, Access::Receive) {
-            Ok(other) => Ok(Self(other).id()? == self.id()?),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(limit::explain(error, None)),
-        }
+        let id = Opened::id_of_name(name).map_err(|error| explain(error, None))?;
+        Ok(id == Some(self.id()?))
     }
 
     /// Takes the lock, if nobody has it. It goes with the descriptor.
     pub(super) fn try_lock(&self) -> io::Result<bool> {
-        match flock(&self.0, FlockOperation::NonBlockingLockExclusive) {
+        match flock(self.0.lock(), FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(true),
             Err(Errno::WOULDBLOCK) => Ok(false),
             Err(error) => Err(error.into()),
@@ -102,7 +92,7 @@ impl Queue {
     }
 
     pub(super) fn unlock(&self) -> io::Result<()> {
-        Ok(flock(&self.0, FlockOperation::Unlock)?)
+        Ok(flock(self.0.lock(), FlockOperation::Unlock)?)
     }
 
     /// Whether nobody holds the lock. (Takes it for a moment to find out.)
@@ -116,13 +106,23 @@ impl Queue {
 
     /// The process that holds the lock, as far as the kernel tells.
     pub(super) fn holder(&self) -> io::Result<Option<u32>> {
-        Ok(holder::of(self.id()?))
+        self.0.holder()
     }
 }
 
-/// Removes a name that may be gone.
+/// Whose a queue is: the user and group of the process that created it.
+pub(super) fn owner(queue: BorrowedFd<'_>) -> io::Result<PeerId> {
+    let stat = fstat(queue)?;
+    Ok(PeerId {
+        uid: Some(stat.st_uid),
+        gid: Some(stat.st_gid),
+        ..PeerId::default()
+    })
+}
+
+/// Removes a name that may be gone. The caller holds the lock that goes with it.
 pub(super) fn unlink(name: &CStr) {
-    match sys::unlink(name) {
+    match system::unlink(name) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             log::warn!(
                 "the queue {} can't be removed: {error}",

@@ -11,14 +11,24 @@ use std::os::fd::OwnedFd;
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-use super::limit;
-use super::queue::{Queue, QueueId};
+use super::super::queue::{Queue, QueueId};
+use super::limits;
 use crate::backend::lock_holder::{self, LockedFile};
 use crate::fork::Guarded;
 
+/// Whether the kernel says who holds a lock, in words for the user …
+pub(crate) fn is_told() -> bool {
+    lock_holder::is_told()
+}
+
+/// … and so that it can't be forged.
+pub(crate) fn is_vouched_for() -> bool {
+    lock_holder::is_told()
+}
+
 /// The process that holds the lock of a queue. `None` if nobody does, or if it lives where we
 /// can't see it.
-pub(super) fn of(queue: QueueId) -> Option<u32> {
+pub(crate) fn of(queue: QueueId) -> Option<u32> {
     lock_holder::of(LockedFile {
         device: queue.device,
         inode: queue.inode,
@@ -30,7 +40,7 @@ pub(super) fn of(queue: QueueId) -> Option<u32> {
 ///
 /// # Errors
 /// Out of descriptors. What can't be found out is `None`.
-pub(super) fn watch(queue: &Queue) -> io::Result<(Option<u32>, Option<Guarded<OwnedFd>>)> {
+pub(crate) fn watch(queue: &Queue) -> io::Result<(Option<u32>, Option<Guarded<OwnedFd>>)> {
     let Some(number) = queue.holder()? else {
         return Ok((None, None));
     };
@@ -49,7 +59,7 @@ pub(super) fn watch(queue: &Queue) -> io::Result<(Option<u32>, Option<Guarded<Ow
         // It has gone meanwhile: the lock will tell.
         Ok(_) => Ok((None, None)),
         Err(error) => match Errno::from_io_error(&error) {
-            Some(Errno::MFILE | Errno::NFILE) => Err(limit::explain(error, None)),
+            Some(Errno::MFILE | Errno::NFILE) => Err(limits::explain(error, None)),
             // It has gone, or the kernel is older than 5.3.
             _ => Ok((Some(number), None)),
         },

@@ -1,13 +1,14 @@
-//! Linux: the parts joined.
+//! Systems with message queues: the parts joined.
 //!
 //! `address` reads the name, `sys` makes the system calls, `queue` opens queues and checks them,
-//! `limit` says which limit was hit, `examine` which would be, `holder` asks the kernel who holds a lock, `slot` takes and
-//! gives back the numbered names of a pair, `record` is what lies in the mailbox, `listener` and
-//! `link` do what the contract asks.
+//! `limit` refuses sizes and owners, `examine` says what stands in the way, `slot` takes and gives back the
+//! numbered names of a pair, `record` is what lies in the mailbox, `listener` and `link` do what the
+//! contract asks.
 
 mod address;
+#[cfg(any(target_os = "freebsd", test))]
+mod beside;
 mod examine;
-mod holder;
 mod limit;
 mod link;
 mod listener;
@@ -16,15 +17,28 @@ mod record;
 mod slot;
 mod sys;
 
+// What the systems do differently: the `Descriptor` of a queue; `Opened`, a queue with the lock that goes
+// with it, and `unlink`; who holds a lock and what shows its end (`holder`); how room is watched for
+// (`watch_room`); limits (`limits`); `check`, what there must be before the first call; and numbers.
+cfg_if::cfg_if! {
+    if #[cfg(target_os = "linux")] {
+        mod linux;
+        use linux as system;
+    } else {
+        mod freebsd;
+        use freebsd as system;
+    }
+}
+
 use std::io;
 
 use self::link::MqueueLink;
 use self::listener::MqueueListener;
 use super::{Capabilities, Finding, Link, Listener, MqueueOptions};
-use crate::backend::{About, EndOfPeer, PeerIdentity, lock_holder};
+use crate::backend::{About, EndOfPeer, PeerIdentity};
 
 pub(super) fn capabilities(options: &MqueueOptions) -> Capabilities {
-    let (peer_identity, end_of_peer) = if lock_holder::is_told() {
+    let (peer_identity, end_of_peer) = if system::holder::is_vouched_for() {
         (PeerIdentity::UserAndProcess, EndOfPeer::AtOnce)
     } else {
         (PeerIdentity::User, EndOfPeer::ByPing)
@@ -33,20 +47,22 @@ pub(super) fn capabilities(options: &MqueueOptions) -> Capabilities {
         peer_identity,
         end_of_peer,
         chunk_len_max: Some(options.message_len),
-        descriptors_per_peer: 3,
-        peers_stock_max: Some(limit::peers_stock_max(options)),
+        descriptors_per_peer: system::DESCRIPTORS_PER_PEER,
+        peers_stock_max: Some(system::limits::peers_stock_max(options)),
         ..Capabilities::stream("mqueue")
     }
 }
 
 pub(super) fn bind(_options: &MqueueOptions, address: &str) -> io::Result<Box<dyn Listener>> {
     let name = address::parse(address)?;
+    system::check()?;
     Ok(Box::new(MqueueListener::bind(name)?))
 }
 
 pub(super) fn connect(options: &MqueueOptions, address: &str) -> io::Result<Box<dyn Link>> {
     let name = address::parse(address)?;
     limit::check(options)?;
+    system::check()?;
     Ok(Box::new(MqueueLink::connect(&name, options)?))
 }
 
