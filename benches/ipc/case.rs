@@ -70,6 +70,8 @@ words! {
         Raw = "raw",
         /// The same, many messages in each write and read.
         RawBatch = "raw-batch",
+        /// As `raw`, but neither side ever sleeps.
+        RawSpin = "raw-spin",
     }
 }
 

@@ -26,7 +26,8 @@ Only some of the cases, each a list separated by commas:
     --way               uds, fifo, mqueue (Linux), tcp
     --len               64, 1024, 65536, 1048576
     --pinning           two (each process on a core of its own), one (both on the same), free
-    --mechanism         wayside, raw (a system call for each message), raw-batch";
+    --mechanism         wayside, raw (a system call for each message), raw-batch,
+                        raw-spin (never sleeps; calls, where each side has a core)";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
@@ -128,7 +129,10 @@ impl Options {
                 Pinning::One => cores >= 1,
                 Pinning::Free => true,
             };
-            pinnable && is_of_use(case)
+            // Who spins on the only core keeps the other from it.
+            let spins = case.mechanism == Mechanism::RawSpin;
+            let apart = cores >= 2 && case.pinning != Pinning::One;
+            pinnable && (apart || !spins) && is_of_use(case)
         });
         cases
     }
@@ -147,7 +151,7 @@ impl Options {
 fn is_of_use(case: &Case) -> bool {
     match case.workload {
         Workload::Calls => case.mechanism != Mechanism::RawBatch,
-        Workload::Events => true,
+        Workload::Events => case.mechanism != Mechanism::RawSpin,
         Workload::Idle => {
             case.mechanism == Mechanism::Wayside
                 && case.len == LENS[0]

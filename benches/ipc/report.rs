@@ -43,7 +43,7 @@ impl Report {
         workload: Workload,
         way: Way,
         head: &str,
-        row: fn(&[Run], Option<&[Run]>) -> String,
+        row: fn(&[Run], Baselines<'_>) -> String,
     ) {
         let wanted = |case: &&Case| case.workload == workload && case.way == way;
         let mut cases = self.runs.keys().filter(wanted).peekable();
@@ -52,32 +52,35 @@ impl Report {
         }
         println!("\n## {workload} over {way}\n\n{head}");
         for case in cases {
-            let baseline = Case {
-                mechanism: match workload {
-                    Workload::Events => Mechanism::RawBatch,
-                    Workload::Calls | Workload::Idle => Mechanism::Raw,
-                },
-                ..case.clone()
+            let baseline = |mechanism| {
+                let baseline = Case {
+                    mechanism,
+                    ..case.clone()
+                };
+                self.runs.get(&baseline).map(Vec::as_slice)
             };
-            let baseline = self.runs.get(&baseline).map(Vec::as_slice);
             let (len, pinning) = (length(case.len), case.pinning);
-            let row = row(&self.runs[case], baseline);
+            let row = row(&self.runs[case], &baseline);
             println!("| {len} | {pinning} | {} | {row} |", case.mechanism);
         }
     }
 }
 
-const CALLS_HEAD: &str = "\
-| bytes | cores | by | p50 µs (min–max) | of raw | p99 µs | CPU µs client | server | allocations client | server |
-|---|---|---|--:|--:|--:|--:|--:|--:|--:|";
+/// The runs of the same case by another mechanism, if it was measured.
+type Baselines<'a> = &'a dyn Fn(Mechanism) -> Option<&'a [Run]>;
 
-fn call_row(runs: &[Run], baseline: Option<&[Run]>) -> String {
+const CALLS_HEAD: &str = "\
+| bytes | cores | by | p50 µs (min–max) | of raw | of raw-spin | p99 µs | CPU µs client | server | allocations client | server |
+|---|---|---|--:|--:|--:|--:|--:|--:|--:|--:|";
+
+fn call_row(runs: &[Run], baseline: Baselines<'_>) -> String {
     let p50 = |run: &Run| real(run.outcome.p50_ns) / 1e3;
     let p99 = |run: &Run| real(run.outcome.p99_ns) / 1e3;
     format!(
-        "{} | {} | {:.1} | {} | {} | {}",
+        "{} | {} | {} | {:.1} | {} | {} | {}",
         spread(runs, p50, 1),
-        ratio(runs, baseline, p50),
+        ratio(runs, baseline(Mechanism::Raw), p50),
+        ratio(runs, baseline(Mechanism::RawSpin), p50),
         median(runs, p99),
         cpu(runs, |run| run.client.cpu_ns, 1e3),
         cpu(runs, |run| run.server.cpu_ns, 1e3),
@@ -89,12 +92,12 @@ const EVENTS_HEAD: &str = "\
 | bytes | cores | by | thousand a second (min–max) | of raw-batch | CPU ns client | server | allocations client | server |
 |---|---|---|--:|--:|--:|--:|--:|--:|";
 
-fn event_row(runs: &[Run], baseline: Option<&[Run]>) -> String {
+fn event_row(runs: &[Run], baseline: Baselines<'_>) -> String {
     let rate = |run: &Run| real(run.messages) / real(run.outcome.elapsed_ns) * 1e6;
     format!(
         "{} | {} | {} | {} | {}",
         spread(runs, rate, 1),
-        ratio(runs, baseline, rate),
+        ratio(runs, baseline(Mechanism::RawBatch), rate),
         cpu(runs, |run| run.client.cpu_ns, 1.0),
         cpu(runs, |run| run.server.cpu_ns, 1.0),
         allocations(runs),
@@ -106,7 +109,7 @@ const IDLE_HEAD: &str = "\
 |---|---|---|--:|--:|--:|--:|--:|";
 
 /// On each side one of the sleeps is the harness's own.
-fn idle_row(runs: &[Run], _: Option<&[Run]>) -> String {
+fn idle_row(runs: &[Run], _: Baselines<'_>) -> String {
     format!(
         "{:.1} | {:.0} | {:.0} | {} | {}",
         median(runs, |run| real(run.outcome.elapsed_ns) / 1e9),

@@ -210,7 +210,7 @@ fn wait_for_word(word: &mut String) -> Result<bool, Error> {
 
 fn serve(case: &Case, folder: &Path) -> Result<(), Error> {
     let serving = match (case.mechanism, case.len) {
-        (Mechanism::Raw | Mechanism::RawBatch, _) => raw::serve(case, folder),
+        (Mechanism::Raw | Mechanism::RawBatch | Mechanism::RawSpin, _) => raw::serve(case, folder),
         (Mechanism::Wayside, 64) => typed::serve::<Small>(case, folder),
         (Mechanism::Wayside, 1024) => typed::serve::<Medium>(case, folder),
         (Mechanism::Wayside, _) => typed::serve::<Large>(case, folder),
@@ -250,7 +250,7 @@ impl Errand {
             ..
         } = &*self;
         match (case.mechanism, case.len) {
-            (Mechanism::Raw | Mechanism::RawBatch, _) => {
+            (Mechanism::Raw | Mechanism::RawBatch | Mechanism::RawSpin, _) => {
                 self.go(raw::Client::connect(case, address)?)
             }
             (Mechanism::Wayside, 64) => self.go_typed::<Small>(folder.clone()),

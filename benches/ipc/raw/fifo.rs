@@ -7,6 +7,8 @@ use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+
 use super::Stream;
 
 type Accept = Box<dyn FnOnce() -> io::Result<Box<dyn Stream>> + Send>;
@@ -28,6 +30,15 @@ impl Write for Pair {
     }
 
     fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Stream for Pair {
+    fn set_nonblocking(&self) -> io::Result<()> {
+        for end in [&self.from, &self.to] {
+            fcntl_setfl(end, fcntl_getfl(end)? | OFlags::NONBLOCK)?;
+        }
         Ok(())
     }
 }

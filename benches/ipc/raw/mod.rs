@@ -1,4 +1,4 @@
-//! Loops over bare blocking sockets, FIFOs and queues: the limits of the mechanism, not competitors.
+//! Loops over bare sockets, FIFOs and queues: the limits of the mechanism, not competitors.
 //!
 //! A message is its number, a checksum, and a body; nothing says how long it is, both sides know.
 //! The number of one that wants to be confirmed has its top bit set, and is answered with itself.
@@ -7,6 +7,7 @@
 mod fifo;
 #[cfg(target_os = "linux")]
 mod mqueue;
+mod spin;
 #[cfg(unix)]
 mod unix;
 #[cfg(unix)]
@@ -20,7 +21,7 @@ use nowhere as uds;
 #[cfg(not(unix))]
 use nowhere as fifo;
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
@@ -33,9 +34,24 @@ use crate::message;
 use crate::side::{Serving, Traffic};
 
 /// A connected socket, or what does for one.
-trait Stream: Read + Write + Send {}
+trait Stream: Read + Write + Send {
+    /// From now on it says that it would block, instead of blocking.
+    fn set_nonblocking(&self) -> io::Result<()>;
+}
 
-impl<T: Read + Write + Send> Stream for T {}
+impl Stream for TcpStream {
+    fn set_nonblocking(&self) -> io::Result<()> {
+        Self::set_nonblocking(self, true)
+    }
+}
+
+/// The stream as the mechanism wants it.
+fn moved_by(mechanism: Mechanism, stream: Box<dyn Stream>) -> io::Result<Box<dyn Stream>> {
+    Ok(match mechanism {
+        Mechanism::RawSpin => Box::new(spin::Spin::new(stream)?),
+        _ => stream,
+    })
+}
 
 /// Set in the number of a message that wants to be confirmed.
 const CONFIRM: u64 = 1 << 63;
@@ -58,11 +74,13 @@ pub fn serve(case: &Case, folder: &Path) -> Result<Serving, Error> {
         handled: Arc::clone(&handled),
     };
     let calls = case.workload == Workload::Calls;
-    let mut work = move |mut stream: Box<dyn Stream>| {
+    let mechanism = case.mechanism;
+    let mut work = move |stream: Box<dyn Stream>| {
+        let mut stream = moved_by(mechanism, stream).expect("a connected stream");
         if calls {
-            server.echo(&mut stream);
+            server.echo(&mut *stream);
         } else {
-            server.take_in(&mut stream);
+            server.take_in(&mut *stream);
         }
     };
     let address = match case.way {
@@ -180,7 +198,7 @@ impl Client {
         let mut message = vec![0; HEAD_LEN];
         message.extend(message::pattern(case.len - HEAD_LEN));
         Ok(Self {
-            stream,
+            stream: moved_by(case.mechanism, stream)?,
             body_sum: message::sum(&message[HEAD_LEN..]),
             message,
             batch: Vec::with_capacity(BATCH_LEN.max(case.len)),

@@ -8,6 +8,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::path::Path;
 use std::ptr;
 
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use wayside::backend::MqueueOptions;
 
 use super::Stream;
@@ -67,9 +68,10 @@ impl Read for Pair {
             }
             let mut message = std::mem::take(&mut self.rest.0);
             message.resize(self.len_max, 0);
-            let len = self.receive(&mut message)?;
-            message.truncate(len);
+            let received = self.receive(&mut message);
+            message.truncate(*received.as_ref().unwrap_or(&0));
             self.rest = (message, 0);
+            received?;
         }
         let (message, start) = &mut self.rest;
         let len = buffer.len().min(message.len() - *start);
@@ -87,6 +89,15 @@ impl Write for Pair {
     }
 
     fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Stream for Pair {
+    fn set_nonblocking(&self) -> io::Result<()> {
+        for end in [&self.from, &self.to] {
+            fcntl_setfl(end, fcntl_getfl(end)? | OFlags::NONBLOCK)?;
+        }
         Ok(())
     }
 }

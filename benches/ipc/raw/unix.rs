@@ -19,3 +19,9 @@ pub(super) fn listen(path: &Path) -> io::Result<Accept> {
 pub(super) fn connect(path: &Path) -> io::Result<Box<dyn Stream>> {
     Ok(Box::new(UnixStream::connect(path)?))
 }
+
+impl Stream for UnixStream {
+    fn set_nonblocking(&self) -> io::Result<()> {
+        Self::set_nonblocking(self, true)
+    }
+}
