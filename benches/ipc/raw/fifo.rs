@@ -4,14 +4,13 @@
 use std::ffi::CString;
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 
-use super::Stream;
-
-type Accept = Box<dyn FnOnce() -> io::Result<Box<dyn Stream>> + Send>;
+use super::{Accept, Stream};
 
 struct Pair {
     from: File,
@@ -40,6 +39,10 @@ impl Stream for Pair {
             fcntl_setfl(end, fcntl_getfl(end)? | OFlags::NONBLOCK)?;
         }
         Ok(())
+    }
+
+    fn descriptor(&self) -> BorrowedFd<'_> {
+        self.from.as_fd()
     }
 }
 

@@ -4,16 +4,14 @@
 
 use std::ffi::CString;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::path::Path;
 use std::ptr;
 
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use wayside::backend::MqueueOptions;
 
-use super::Stream;
-
-type Accept = Box<dyn FnOnce() -> io::Result<Box<dyn Stream>> + Send>;
+use super::{Accept, Stream};
 
 struct Pair {
     from: OwnedFd,
@@ -100,6 +98,10 @@ impl Stream for Pair {
         }
         Ok(())
     }
+
+    fn descriptor(&self) -> BorrowedFd<'_> {
+        self.from.as_fd()
+    }
 }
 
 impl Drop for Pair {
@@ -112,7 +114,9 @@ impl Drop for Pair {
 fn names(path: &Path) -> io::Result<[CString; 2]> {
     let folder = path.parent().and_then(Path::file_name);
     let folder = folder.ok_or(io::ErrorKind::InvalidInput)?.to_string_lossy();
-    let name = |end: &str| CString::new(format!("/wayside-raw-{folder}-{end}"));
+    let file = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+    let file = file.to_string_lossy();
+    let name = |end: &str| CString::new(format!("/wayside-{folder}-{file}-{end}"));
     Ok([name("up")?, name("down")?])
 }
 

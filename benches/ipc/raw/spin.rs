@@ -2,6 +2,8 @@
 
 use std::hint;
 use std::io::{self, ErrorKind, Read, Write};
+#[cfg(unix)]
+use std::os::fd::BorrowedFd;
 
 use super::Stream;
 
@@ -43,5 +45,10 @@ impl Write for Spin {
 impl Stream for Spin {
     fn set_nonblocking(&self) -> io::Result<()> {
         Ok(())
+    }
+
+    #[cfg(unix)]
+    fn descriptor(&self) -> BorrowedFd<'_> {
+        self.0.descriptor()
     }
 }

@@ -1,12 +1,11 @@
 //! Unix sockets.
 
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 
-use super::Stream;
-
-type Accept = Box<dyn FnOnce() -> io::Result<Box<dyn Stream>> + Send>;
+use super::{Accept, Stream};
 
 pub(super) fn listen(path: &Path) -> io::Result<Accept> {
     let listener = UnixListener::bind(path)?;
@@ -23,5 +22,9 @@ pub(super) fn connect(path: &Path) -> io::Result<Box<dyn Stream>> {
 impl Stream for UnixStream {
     fn set_nonblocking(&self) -> io::Result<()> {
         Self::set_nonblocking(self, true)
+    }
+
+    fn descriptor(&self) -> BorrowedFd<'_> {
+        self.as_fd()
     }
 }
