@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write;
 
-use crate::Error;
 use crate::case::{Case, Way, Workload};
 use crate::mechanism::Mechanism;
 use crate::options::Options;
 use crate::pair::Run;
+use crate::{Error, allocations};
 
 pub struct Report {
     runs: BTreeMap<Case, Vec<Run>>,
@@ -178,13 +178,17 @@ fn columns(workload: Workload) -> Vec<Column> {
         column("server", Kind::Median, 1, |run| {
             real(run.server.peak_kib) / 1024.0
         }),
-        column("allocations client", Kind::Median, 4, |run| {
-            real(run.client.allocations) / real(run.messages.max(1))
-        }),
-        column("server", Kind::Median, 4, |run| {
-            real(run.server.allocations) / real(run.messages.max(1))
-        }),
     ]);
+    if allocations::ARE_COUNTED {
+        columns.extend([
+            column("allocations client", Kind::Median, 4, |run| {
+                real(run.client.allocations) / real(run.messages.max(1))
+            }),
+            column("server", Kind::Median, 4, |run| {
+                real(run.server.allocations) / real(run.messages.max(1))
+            }),
+        ]);
+    }
     columns
 }
 

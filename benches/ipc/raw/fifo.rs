@@ -4,6 +4,7 @@
 use std::ffi::CString;
 use std::fs::File;
 use std::io::{self, Read, Write};
+#[cfg(target_os = "linux")]
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -41,6 +42,7 @@ impl Stream for Pair {
         Ok(())
     }
 
+    #[cfg(target_os = "linux")]
     fn descriptor(&self) -> BorrowedFd<'_> {
         self.from.as_fd()
     }

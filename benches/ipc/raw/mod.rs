@@ -28,7 +28,7 @@ use nowhere as fifo;
 
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
-#[cfg(unix)]
+#[cfg(target_os = "linux")]
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -47,7 +47,7 @@ trait Stream: Read + Write + Send {
     fn set_nonblocking(&self) -> io::Result<()>;
 
     /// What is ready when there is something to read.
-    #[cfg(unix)]
+    #[cfg(target_os = "linux")]
     fn descriptor(&self) -> BorrowedFd<'_>;
 }
 
@@ -56,7 +56,7 @@ impl Stream for TcpStream {
         Self::set_nonblocking(self, true)
     }
 
-    #[cfg(unix)]
+    #[cfg(target_os = "linux")]
     fn descriptor(&self) -> BorrowedFd<'_> {
         self.as_fd()
     }

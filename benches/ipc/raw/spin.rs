@@ -2,7 +2,7 @@
 
 use std::hint;
 use std::io::{self, ErrorKind, Read, Write};
-#[cfg(unix)]
+#[cfg(target_os = "linux")]
 use std::os::fd::BorrowedFd;
 
 use super::Stream;
@@ -47,7 +47,7 @@ impl Stream for Spin {
         Ok(())
     }
 
-    #[cfg(unix)]
+    #[cfg(target_os = "linux")]
     fn descriptor(&self) -> BorrowedFd<'_> {
         self.0.descriptor()
     }

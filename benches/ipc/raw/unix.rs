@@ -1,6 +1,7 @@
 //! Unix sockets.
 
 use std::io;
+#[cfg(target_os = "linux")]
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
@@ -24,6 +25,7 @@ impl Stream for UnixStream {
         Self::set_nonblocking(self, true)
     }
 
+    #[cfg(target_os = "linux")]
     fn descriptor(&self) -> BorrowedFd<'_> {
         self.as_fd()
     }
