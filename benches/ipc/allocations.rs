@@ -4,6 +4,9 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+/// Whether a count of nought means that there were none.
+pub const ARE_COUNTED: bool = true;
+
 static COUNT: AtomicU64 = AtomicU64::new(0);
 
 /// How often memory was asked for since the program began, by all threads.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::Error;
+use crate::mechanism::Mechanism;
 
 /// Declares an enum of words, so that none is forgotten on any of the ways it is used.
 macro_rules! words {
@@ -16,16 +17,16 @@ macro_rules! words {
             pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
         }
 
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.write_str(match self { $(Self::$variant => $word,)* })
             }
         }
 
-        impl FromStr for $name {
-            type Err = Error;
+        impl std::str::FromStr for $name {
+            type Err = crate::Error;
 
-            fn from_str(word: &str) -> Result<Self, Error> {
+            fn from_str(word: &str) -> Result<Self, crate::Error> {
                 match word {
                     $($word => Ok(Self::$variant),)*
                     _ => Err(format!("`{word}` is none of {:?}", [$($word,)*]).into()),
@@ -34,6 +35,7 @@ macro_rules! words {
         }
     };
 }
+pub(crate) use words;
 
 words! {
     /// What is done.
@@ -42,6 +44,10 @@ words! {
         Calls = "calls",
         /// One way, as fast as it goes; then one round trip that says all has arrived.
         Events = "events",
+        /// The same from many clients in one process to one server.
+        FanIn = "fan-in",
+        /// A hundred messages one way every millisecond; what counts is how late they are handled.
+        Bursts = "bursts",
         /// Connected, with nothing to do.
         Idle = "idle",
     }
@@ -58,18 +64,6 @@ words! {
         Mqueue = "mqueue",
         /// TCP on the loopback interface.
         Tcp = "tcp",
-    }
-}
-
-words! {
-    /// Who moves the bytes.
-    Mechanism {
-        /// The typed API of this crate.
-        Wayside = "wayside",
-        /// A blocking socket, FIFO or queue, a system call for each message.
-        Raw = "raw",
-        /// The same, many messages in each write and read.
-        RawBatch = "raw-batch",
     }
 }
 
@@ -92,6 +86,7 @@ pub struct Case {
     pub way: Way,
     /// Of one message.
     pub len: usize,
+    pub clients: usize,
     pub pinning: Pinning,
     pub mechanism: Mechanism,
 }
@@ -102,10 +97,11 @@ impl fmt::Display for Case {
             workload,
             way,
             len,
+            clients,
             pinning,
             mechanism,
         } = self;
-        write!(f, "{workload} {way} {len} {pinning} {mechanism}")
+        write!(f, "{workload} {way} {len} {clients} {pinning} {mechanism}")
     }
 }
 
@@ -114,13 +110,14 @@ impl FromStr for Case {
 
     fn from_str(text: &str) -> Result<Self, Error> {
         let words: Vec<&str> = text.split(' ').collect();
-        let &[workload, way, len, pinning, mechanism] = words.as_slice() else {
+        let &[workload, way, len, clients, pinning, mechanism] = words.as_slice() else {
             return Err(format!("`{text}` is no case").into());
         };
         Ok(Self {
             workload: workload.parse()?,
             way: way.parse()?,
             len: len.parse()?,
+            clients: clients.parse()?,
             pinning: pinning.parse()?,
             mechanism: mechanism.parse()?,
         })

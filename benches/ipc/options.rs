@@ -4,8 +4,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::Error;
-use crate::case::{Case, Mechanism, Pinning, Way, Workload};
-use crate::message::LENS;
+use crate::case::{Case, Pinning, Way, Workload};
+use crate::mechanism::Mechanism;
+use crate::message::{BURST_LEN, LENS};
 use crate::platform;
 use crate::side::Amount;
 
@@ -17,16 +18,18 @@ Measures wayside between two processes, next to the bare mechanisms in the same 
     --quick             less than a minute: does everything work, does the steady state allocate,
                         do messages share system calls? Fails if not. Its times mean nothing.
     --strace            counts system calls instead of time (Linux, needs strace)
-    --json FILE         also writes every single run as a line of JSON
+    --json FILE         also adds every single run to a file, each a line of JSON
     --rounds N          how often each case is run; medians are over these [5]
-    --seconds S         how long each run takes, half of it again to warm up [0.4]
+    --seconds S         how long each run takes, half of it again to warm up [0.4];
+                        bursts take 2.5 times that, idling 12.5 times
 
 Only some of the cases, each a list separated by commas:
-    --workload          calls, events, idle
+    --workload          calls, events, fan-in, bursts, idle
     --way               uds, fifo, mqueue (Linux), tcp
-    --len               64, 1024, 65536, 1048576
+    --len               of calls and events: 64, 1024, 65536, 1048576
+    --clients           of the fan-in [8,64,512]; at most 48 over mqueue
     --pinning           two (each process on a core of its own), one (both on the same), free
-    --mechanism         wayside, raw (a system call for each message), raw-batch";
+    --mechanism         who moves the bytes: ";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
@@ -40,11 +43,12 @@ pub enum Mode {
 pub struct Options {
     pub mode: Mode,
     pub json: Option<PathBuf>,
-    pub rounds: u32,
+    pub rounds: usize,
     seconds: f64,
     workloads: Vec<Workload>,
     ways: Vec<Way>,
     lens: Vec<usize>,
+    clients: Vec<usize>,
     pinnings: Vec<Pinning>,
     mechanisms: Vec<Mechanism>,
 }
@@ -59,6 +63,7 @@ impl Options {
             workloads: Workload::ALL.to_vec(),
             ways: Way::ALL.to_vec(),
             lens: LENS.to_vec(),
+            clients: vec![8, 64, 512],
             pinnings: Pinning::ALL.to_vec(),
             mechanisms: Mechanism::ALL.to_vec(),
         };
@@ -67,6 +72,7 @@ impl Options {
             options.rounds = 1;
             options.seconds = 0.1;
             options.pinnings = vec![Pinning::Free];
+            options.clients = vec![8];
         }
         options.ways.retain(|way| match way {
             Way::Uds | Way::Fifo => cfg!(unix),
@@ -90,6 +96,7 @@ impl Options {
                 "--workload" => options.workloads = list(value()?)?,
                 "--way" => options.ways = list(value()?)?,
                 "--len" => options.lens = list(value()?)?,
+                "--clients" => options.clients = list(value()?)?,
                 "--pinning" => options.pinnings = list(value()?)?,
                 "--mechanism" => options.mechanisms = list(value()?)?,
                 _ => return Err(format!("`{argument}` is no option; see --help").into()),
@@ -106,55 +113,74 @@ impl Options {
         let mut cases = Vec::new();
         for &workload in &self.workloads {
             for &way in &self.ways {
-                for &len in &self.lens {
+                for (len, clients) in self.sizes(workload, way) {
                     for &pinning in &self.pinnings {
-                        for &mechanism in &self.mechanisms {
-                            cases.push(Case {
-                                workload,
-                                way,
-                                len,
-                                pinning,
-                                mechanism,
-                            });
-                        }
+                        cases.extend(self.mechanisms.iter().map(|&mechanism| Case {
+                            workload,
+                            way,
+                            len,
+                            clients,
+                            pinning,
+                            mechanism,
+                        }));
                     }
                 }
             }
         }
         let cores = platform::cores();
         cases.retain(|case| {
-            let pinnable = match case.pinning {
+            let is_possible = match case.pinning {
                 Pinning::Two => cores >= 2,
                 Pinning::One => cores >= 1,
-                Pinning::Free => true,
+                // There is only one place to be.
+                Pinning::Free => cores != 1 || case.mechanism != Mechanism::RawSpin,
             };
-            pinnable && is_of_use(case)
+            is_possible && case.mechanism.suits(case) && !self.is_left_out(case)
         });
         cases
+    }
+
+    /// The lengths of messages and the numbers of clients that a workload comes with.
+    fn sizes(&self, workload: Workload, way: Way) -> Vec<(usize, usize)> {
+        match workload {
+            Workload::Calls | Workload::Events => self.lens.iter().map(|&len| (len, 1)).collect(),
+            Workload::FanIn => {
+                let max = if way == Way::Mqueue {
+                    MQUEUE_CLIENTS_MAX
+                } else {
+                    usize::MAX
+                };
+                let mut clients: Vec<_> = self.clients.iter().map(|&n| n.min(max)).collect();
+                clients.dedup();
+                clients.into_iter().map(|clients| (64, clients)).collect()
+            }
+            Workload::Bursts => vec![(BURST_LEN, 1)],
+            Workload::Idle => vec![(64, 1)],
+        }
+    }
+
+    /// The quick mode sees every mechanism work, but the others than wayside only once; and where
+    /// nothing is to do, there is no placement to compare.
+    fn is_left_out(&self, case: &Case) -> bool {
+        let foreign = case.mechanism != Mechanism::Wayside;
+        let idle = case.workload == Workload::Idle;
+        self.mode == Mode::Quick && foreign && case.len > BURST_LEN
+            || idle && self.pinnings.contains(&Pinning::Free) && case.pinning != Pinning::Free
     }
 
     pub fn amount_for(&self, case: &Case) -> Amount {
         let seconds = match case.workload {
             // The longer the quiet, the less does the harness weigh.
             Workload::Idle => self.seconds * 12.5,
-            Workload::Calls | Workload::Events => self.seconds,
+            Workload::Bursts => self.seconds * 2.5,
+            Workload::Calls | Workload::Events | Workload::FanIn => self.seconds,
         };
         Amount::Time(Duration::from_secs_f64(seconds))
     }
 }
 
-/// There is no batch of round trips, and nothing has a length when nothing is sent.
-fn is_of_use(case: &Case) -> bool {
-    match case.workload {
-        Workload::Calls => case.mechanism != Mechanism::RawBatch,
-        Workload::Events => true,
-        Workload::Idle => {
-            case.mechanism == Mechanism::Wayside
-                && case.len == LENS[0]
-                && case.pinning == Pinning::Free
-        }
-    }
-}
+/// What the stock limits of a Linux system leave room for.
+const MQUEUE_CLIENTS_MAX: usize = 48;
 
 fn list<T: std::str::FromStr>(words: &str) -> Result<Vec<T>, Error>
 where

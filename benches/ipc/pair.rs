@@ -6,15 +6,18 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use tempfile::TempDir;
 
-use crate::case::Case;
-use crate::side::{Amount, Figures, Outcome};
-use crate::{Error, SIDE};
+use crate::Error;
+use crate::case::{Case, Workload};
+use crate::percentiles::Percentiles;
+use crate::side::{Amount, Figures, Outcome, SIDE};
 
 /// What came of one case.
 #[derive(Debug, Clone, Copy)]
 pub struct Run {
     pub messages: u64,
     pub outcome: Outcome,
+    /// Of round trips, or of messages until they were handled.
+    pub delays: Percentiles,
     pub client: Figures,
     pub server: Figures,
 }
@@ -27,6 +30,7 @@ pub struct Traces {
 
 /// Both sides, at work.
 pub struct Pair {
+    workload: Workload,
     server: Side,
     client: Side,
     /// Holds the sockets and the key.
@@ -37,7 +41,7 @@ impl Pair {
     pub fn start(case: &Case, amount: Amount, traces: Option<&Traces>) -> Result<Self, Error> {
         let folder = private_folder()?;
         let path = folder.path().to_str().ok_or("a path that is no text")?;
-        let case = case.to_string();
+        let (workload, case) = (case.workload, case.to_string());
         let trace = traces.map(|traces| traces.server.as_path());
         let mut server = Side::start(&["server", &case, path], trace)?;
         let address = server.hear("address")?;
@@ -45,6 +49,7 @@ impl Pair {
         let trace = traces.map(|traces| traces.client.as_path());
         let arguments = ["client", &case, path, &amount, address.trim()];
         Ok(Self {
+            workload,
             client: Side::start(&arguments, trace)?,
             server,
             _folder: folder,
@@ -53,11 +58,13 @@ impl Pair {
 
     pub fn finish(mut self) -> Result<Run, Error> {
         self.client.hear("warm")?;
-        let before = self.server_figures()?;
+        let (before, _) = self.mark_server()?;
         self.client.say("go")?;
         let client = self.client.hear("figures")?.parse()?;
+        let round_trips = self.client.hear("delays")?.parse()?;
         let outcome: Outcome = self.client.hear("result")?.parse()?;
-        let server = self.server_figures()?.since(before);
+        let (after, delays) = self.mark_server()?;
+        let server = after.since(before);
         self.client.end()?;
         self.server.end()?;
         if server.handled != outcome.messages {
@@ -67,14 +74,20 @@ impl Pair {
         Ok(Run {
             messages: outcome.messages,
             outcome,
+            delays: if self.workload == Workload::Calls {
+                round_trips
+            } else {
+                delays
+            },
             client,
             server,
         })
     }
 
-    fn server_figures(&mut self) -> Result<Figures, Error> {
+    fn mark_server(&mut self) -> Result<(Figures, Percentiles), Error> {
         self.server.say("mark")?;
-        self.server.hear("figures")?.parse()
+        let figures = self.server.hear("figures")?.parse()?;
+        Ok((figures, self.server.hear("delays")?.parse()?))
     }
 }
 

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write;
 
-use crate::Error;
-use crate::case::{Case, Mechanism, Way, Workload};
+use crate::case::{Case, Way, Workload};
+use crate::mechanism::Mechanism;
 use crate::options::Options;
 use crate::pair::Run;
+use crate::{Error, allocations};
 
 pub struct Report {
     runs: BTreeMap<Case, Vec<Run>>,
@@ -16,13 +17,14 @@ pub struct Report {
 
 impl Report {
     pub fn new(options: &Options) -> Result<Self, Error> {
+        let open = |path| File::options().create(true).append(true).open(path);
         Ok(Self {
             runs: BTreeMap::new(),
-            json: options.json.as_ref().map(File::create).transpose()?,
+            json: options.json.as_ref().map(open).transpose()?,
         })
     }
 
-    pub fn add(&mut self, case: &Case, round: u32, run: &Run) -> Result<(), Error> {
+    pub fn add(&mut self, case: &Case, round: usize, run: &Run) -> Result<(), Error> {
         if let Some(file) = &mut self.json {
             writeln!(file, "{}", json(case, round, run))?;
         }
@@ -32,89 +34,170 @@ impl Report {
 
     pub fn print(&self) {
         for &way in Way::ALL {
-            self.print_table(Workload::Calls, way, CALLS_HEAD, call_row);
-            self.print_table(Workload::Events, way, EVENTS_HEAD, event_row);
-            self.print_table(Workload::Idle, way, IDLE_HEAD, idle_row);
+            for &workload in Workload::ALL {
+                self.print_table(workload, way);
+            }
         }
     }
 
-    fn print_table(
-        &self,
-        workload: Workload,
-        way: Way,
-        head: &str,
-        row: fn(&[Run], Option<&[Run]>) -> String,
-    ) {
+    fn print_table(&self, workload: Workload, way: Way) {
         let wanted = |case: &&Case| case.workload == workload && case.way == way;
-        let mut cases = self.runs.keys().filter(wanted).peekable();
-        if cases.peek().is_none() {
+        let cases: Vec<&Case> = self.runs.keys().filter(wanted).collect();
+        if cases.is_empty() {
             return;
         }
-        println!("\n## {workload} over {way}\n\n{head}");
+        println!("\n## {workload} over {way}\n");
+        let columns = columns(workload);
+        let mut head = "| bytes | clients | cores | by |".to_owned();
+        let mut line = "|--:|--:|---|---|".to_owned();
+        for column in &columns {
+            head += &format!(" {} |", column.head);
+            line += "--:|";
+        }
+        println!("{head}\n{line}");
         for case in cases {
-            let baseline = Case {
-                mechanism: match workload {
-                    Workload::Events => Mechanism::RawBatch,
-                    Workload::Calls | Workload::Idle => Mechanism::Raw,
-                },
-                ..case.clone()
-            };
-            let baseline = self.runs.get(&baseline).map(Vec::as_slice);
-            let (len, pinning) = (length(case.len), case.pinning);
-            let row = row(&self.runs[case], baseline);
-            println!("| {len} | {pinning} | {} | {row} |", case.mechanism);
+            let (len, clients) = (length(case.len), case.clients);
+            let mut row = format!(
+                "| {len} | {clients} | {} | {} |",
+                case.pinning, case.mechanism
+            );
+            for column in &columns {
+                row += &format!(" {} |", self.cell(case, column));
+            }
+            println!("{row}");
+        }
+    }
+
+    fn cell(&self, case: &Case, column: &Column) -> String {
+        let runs = &self.runs[case];
+        let digits = column.digits;
+        match column.kind {
+            Kind::Median => format!("{:.digits$}", median(runs, column.value)),
+            Kind::Spread => spread(runs, column.value, digits),
+            Kind::Ratio(mechanism) => {
+                let baseline = self.runs.get(&Case {
+                    mechanism,
+                    ..case.clone()
+                });
+                baseline.map_or("–".to_owned(), |baseline| {
+                    let ratio = median(runs, column.value) / median(baseline, column.value);
+                    format!("{ratio:.digits$}")
+                })
+            }
         }
     }
 }
 
-const CALLS_HEAD: &str = "\
-| bytes | cores | by | p50 µs (min–max) | of raw | p99 µs | CPU µs client | server | allocations client | server |
-|---|---|---|--:|--:|--:|--:|--:|--:|--:|";
-
-fn call_row(runs: &[Run], baseline: Option<&[Run]>) -> String {
-    let p50 = |run: &Run| real(run.outcome.p50_ns) / 1e3;
-    let p99 = |run: &Run| real(run.outcome.p99_ns) / 1e3;
-    format!(
-        "{} | {} | {:.1} | {} | {} | {}",
-        spread(runs, p50, 1),
-        ratio(runs, baseline, p50),
-        median(runs, p99),
-        cpu(runs, |run| run.client.cpu_ns, 1e3),
-        cpu(runs, |run| run.server.cpu_ns, 1e3),
-        allocations(runs),
-    )
+/// One figure of a table.
+struct Column {
+    head: &'static str,
+    kind: Kind,
+    digits: usize,
+    value: fn(&Run) -> f64,
 }
 
-const EVENTS_HEAD: &str = "\
-| bytes | cores | by | thousand a second (min–max) | of raw-batch | CPU ns client | server | allocations client | server |
-|---|---|---|--:|--:|--:|--:|--:|--:|";
-
-fn event_row(runs: &[Run], baseline: Option<&[Run]>) -> String {
-    let rate = |run: &Run| real(run.messages) / real(run.outcome.elapsed_ns) * 1e6;
-    format!(
-        "{} | {} | {} | {} | {}",
-        spread(runs, rate, 1),
-        ratio(runs, baseline, rate),
-        cpu(runs, |run| run.client.cpu_ns, 1.0),
-        cpu(runs, |run| run.server.cpu_ns, 1.0),
-        allocations(runs),
-    )
+enum Kind {
+    Median,
+    /// The median, the least and the most.
+    Spread,
+    /// The median as a multiple of that of another mechanism.
+    Ratio(Mechanism),
 }
 
-const IDLE_HEAD: &str = "\
-| bytes | cores | by | seconds | CPU µs client | server | sleeps client | server |
-|---|---|---|--:|--:|--:|--:|--:|";
+const fn column(head: &'static str, kind: Kind, digits: usize, value: fn(&Run) -> f64) -> Column {
+    Column {
+        head,
+        kind,
+        digits,
+        value,
+    }
+}
 
-/// On each side one of the sleeps is the harness's own.
-fn idle_row(runs: &[Run], _: Option<&[Run]>) -> String {
-    format!(
-        "{:.1} | {:.0} | {:.0} | {} | {}",
-        median(runs, |run| real(run.outcome.elapsed_ns) / 1e9),
-        median(runs, |run| real(run.client.cpu_ns) / 1e3),
-        median(runs, |run| real(run.server.cpu_ns) / 1e3),
-        median(runs, |run| real(run.client.sleeps)),
-        median(runs, |run| real(run.server.sleeps)),
-    )
+fn columns(workload: Workload) -> Vec<Column> {
+    let mut columns = match workload {
+        Workload::Calls => vec![
+            column("p50 µs (min–max)", Kind::Spread, 1, p50_us),
+            column("of raw", Kind::Ratio(Mechanism::Raw), 2, p50_us),
+            column("of raw-spin", Kind::Ratio(Mechanism::RawSpin), 2, p50_us),
+        ],
+        Workload::Events | Workload::FanIn => vec![
+            column("thousand/s (min–max)", Kind::Spread, 1, thousands),
+            column(
+                "of raw-batch",
+                Kind::Ratio(Mechanism::RawBatch),
+                2,
+                thousands,
+            ),
+        ],
+        Workload::Bursts => vec![
+            column("p50 µs (min–max)", Kind::Spread, 1, p50_us),
+            column("of raw", Kind::Ratio(Mechanism::Raw), 2, p50_us),
+        ],
+        Workload::Idle => {
+            let seconds = |run: &Run| real(run.outcome.elapsed_ns) / 1e9;
+            return vec![
+                column("seconds", Kind::Median, 1, seconds),
+                column("CPU µs client", Kind::Median, 0, |run| {
+                    real(run.client.cpu_ns) / 1e3
+                }),
+                column("server", Kind::Median, 0, |run| {
+                    real(run.server.cpu_ns) / 1e3
+                }),
+                // On each side one of them is the harness's own.
+                column("sleeps client", Kind::Median, 0, |run| {
+                    real(run.client.sleeps)
+                }),
+                column("server", Kind::Median, 0, |run| real(run.server.sleeps)),
+            ];
+        }
+    };
+    if matches!(workload, Workload::Calls | Workload::Bursts) {
+        columns.extend([
+            column("p90", Kind::Median, 1, |run| real(run.delays.p90_ns) / 1e3),
+            column("p99", Kind::Median, 1, |run| real(run.delays.p99_ns) / 1e3),
+            column("p99.9", Kind::Median, 1, |run| {
+                real(run.delays.p999_ns) / 1e3
+            }),
+        ]);
+    }
+    if workload == Workload::FanIn {
+        columns.push(column("least/most", Kind::Median, 2, |run| {
+            real(run.outcome.least) / real(run.outcome.most.max(1))
+        }));
+    }
+    columns.extend([
+        column("CPU s per million client", Kind::Median, 3, |run| {
+            real(run.client.cpu_ns) / real(run.messages.max(1)) / 1e3
+        }),
+        column("server", Kind::Median, 3, |run| {
+            real(run.server.cpu_ns) / real(run.messages.max(1)) / 1e3
+        }),
+        column("peak MiB client", Kind::Median, 1, |run| {
+            real(run.client.peak_kib) / 1024.0
+        }),
+        column("server", Kind::Median, 1, |run| {
+            real(run.server.peak_kib) / 1024.0
+        }),
+    ]);
+    if allocations::ARE_COUNTED {
+        columns.extend([
+            column("allocations client", Kind::Median, 4, |run| {
+                real(run.client.allocations) / real(run.messages.max(1))
+            }),
+            column("server", Kind::Median, 4, |run| {
+                real(run.server.allocations) / real(run.messages.max(1))
+            }),
+        ]);
+    }
+    columns
+}
+
+fn p50_us(run: &Run) -> f64 {
+    real(run.delays.p50_ns) / 1e3
+}
+
+fn thousands(run: &Run) -> f64 {
+    real(run.messages) / real(run.outcome.elapsed_ns) * 1e6
 }
 
 fn length(len: usize) -> String {
@@ -142,23 +225,6 @@ fn spread(runs: &[Run], value: impl Fn(&Run) -> f64, digits: usize) -> String {
     format!("{median:.digits$} ({least:.digits$}–{most:.digits$})")
 }
 
-fn ratio(runs: &[Run], baseline: Option<&[Run]>, value: impl Fn(&Run) -> f64) -> String {
-    baseline.map_or("–".to_owned(), |baseline| {
-        format!("{:.2}", median(runs, &value) / median(baseline, &value))
-    })
-}
-
-fn cpu(runs: &[Run], value: impl Fn(&Run) -> u64, unit: f64) -> String {
-    let each = |run: &Run| real(value(run)) / real(run.messages.max(1)) / unit;
-    format!("{:.1}", median(runs, each))
-}
-
-fn allocations(runs: &[Run]) -> String {
-    let client = |run: &Run| real(run.client.allocations) / real(run.messages.max(1));
-    let server = |run: &Run| real(run.server.allocations) / real(run.messages.max(1));
-    format!("{:.4} | {:.4}", median(runs, client), median(runs, server))
-}
-
 fn sorted(runs: &[Run], value: impl Fn(&Run) -> f64) -> Vec<f64> {
     let mut values: Vec<f64> = runs.iter().map(value).collect();
     values.sort_by(f64::total_cmp);
@@ -175,31 +241,40 @@ pub fn real(count: u64) -> f64 {
     count as f64
 }
 
-fn json(case: &Case, round: u32, run: &Run) -> String {
+fn json(case: &Case, round: usize, run: &Run) -> String {
     let Case {
         workload,
         way,
         len,
+        clients,
         pinning,
         mechanism,
     } = case;
-    let Run {
-        messages,
-        outcome,
-        client,
-        server,
-    } = run;
     let mut line = format!(
-        "{{\"workload\":\"{workload}\",\"way\":\"{way}\",\"len\":{len},\"pinning\":\"{pinning}\",\
-         \"mechanism\":\"{mechanism}\",\"round\":{round},\"messages\":{messages},\
-         \"elapsed_ns\":{},\"p50_ns\":{},\"p99_ns\":{}",
-        outcome.elapsed_ns, outcome.p50_ns, outcome.p99_ns
+        "{{\"workload\":\"{workload}\",\"way\":\"{way}\",\"len\":{len},\"clients\":{clients},\
+         \"pinning\":\"{pinning}\",\"mechanism\":\"{mechanism}\",\"round\":{round}"
     );
-    for (side, figures) in [("client", client), ("server", server)] {
-        let (cpu, allocations, sleeps) = (figures.cpu_ns, figures.allocations, figures.sleeps);
-        line += &format!(
-            ",\"{side}_cpu_ns\":{cpu},\"{side}_allocations\":{allocations},\"{side}_sleeps\":{sleeps}"
-        );
+    let (outcome, delays) = (&run.outcome, &run.delays);
+    let mut numbers = vec![
+        ("messages".to_owned(), run.messages),
+        ("elapsed_ns".to_owned(), outcome.elapsed_ns),
+        ("least".to_owned(), outcome.least),
+        ("most".to_owned(), outcome.most),
+        ("p50_ns".to_owned(), delays.p50_ns),
+        ("p90_ns".to_owned(), delays.p90_ns),
+        ("p99_ns".to_owned(), delays.p99_ns),
+        ("p999_ns".to_owned(), delays.p999_ns),
+    ];
+    for (side, figures) in [("client", &run.client), ("server", &run.server)] {
+        numbers.extend([
+            (format!("{side}_cpu_ns"), figures.cpu_ns),
+            (format!("{side}_allocations"), figures.allocations),
+            (format!("{side}_sleeps"), figures.sleeps),
+            (format!("{side}_peak_kib"), figures.peak_kib),
+        ]);
+    }
+    for (name, number) in numbers {
+        line += &format!(",\"{name}\":{number}");
     }
     line + "}"
 }

@@ -1,9 +1,9 @@
 //! One side of a case, in a process of its own, told what to do over its standard input.
 //!
 //! ```text
-//!   server:  address A                              client:  warm
-//!            (mark)    -> figures ...                        (go)  -> figures ... result ...
-//!            (mark)    -> figures ...                        (end)
+//!   server:  address A                                client:  warm
+//!            (mark)    -> figures ... delays ...               (go)  -> figures ... delays ... result ...
+//!            (mark)    -> figures ... delays ...               (end)
 //!            (end)
 //! ```
 //!
@@ -18,9 +18,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::case::{Case, Mechanism, Pinning, Workload};
-use crate::message::{Large, Medium, Message, Small};
-use crate::{Error, allocations, platform, raw, typed};
+use crate::case::{Case, Pinning, Workload};
+use crate::crowd::{Crowd, STRIDE};
+use crate::ledger::Ledger;
+use crate::percentiles::Percentiles;
+use crate::{Error, allocations, mechanism, platform};
+
+/// Marks a process that is one side of a case.
+pub const SIDE: &str = "--side";
+
+/// Long enough for the slowest machine.
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How much is sent.
 #[derive(Debug, Clone, Copy)]
@@ -69,6 +77,8 @@ pub struct Figures {
     pub allocations: u64,
     /// How often a thread has gone to sleep; 0 where the platform doesn't tell.
     pub sleeps: u64,
+    /// The most memory at any time; 0 where the platform doesn't tell.
+    pub peak_kib: u64,
     /// The server's: messages that were verified.
     pub handled: u64,
 }
@@ -79,11 +89,13 @@ impl Figures {
         static OWN_ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
         let begun = allocations::count();
         let sleeps = platform::sleeps().unwrap_or(0);
+        let peak_kib = platform::peak_kib().unwrap_or(0);
         let own = allocations::count() - begun;
         Self {
             cpu_ns: platform::cpu_time_ns().unwrap_or(0),
             allocations: begun - OWN_ALLOCATIONS.fetch_add(own, Ordering::Relaxed),
             sleeps,
+            peak_kib,
             handled,
         }
     }
@@ -93,6 +105,7 @@ impl Figures {
             cpu_ns: self.cpu_ns - before.cpu_ns,
             allocations: self.allocations - before.allocations,
             sleeps: self.sleeps - before.sleeps,
+            peak_kib: self.peak_kib,
             handled: self.handled - before.handled,
         }
     }
@@ -103,10 +116,9 @@ impl Figures {
 pub struct Outcome {
     pub messages: u64,
     pub elapsed_ns: u64,
-    /// Half of the round trips took no longer.
-    pub p50_ns: u64,
-    /// 99 of 100 round trips took no longer.
-    pub p99_ns: u64,
+    /// What the client sent that got rid of the fewest, and the one of the most.
+    pub least: u64,
+    pub most: u64,
 }
 
 /// Declares how a struct of numbers goes over a pipe.
@@ -119,59 +131,69 @@ macro_rules! line {
             }
         }
 
-        impl FromStr for $name {
-            type Err = Error;
+        impl std::str::FromStr for $name {
+            type Err = crate::Error;
 
-            fn from_str(line: &str) -> Result<Self, Error> {
+            fn from_str(line: &str) -> Result<Self, crate::Error> {
                 let mut words = line.split_whitespace();
                 Ok(Self { $($field: words.next().ok_or("a number is missing")?.parse()?,)* })
             }
         }
     };
 }
+pub(crate) use line;
 
 line!(Figures {
     cpu_ns,
     allocations,
     sleeps,
+    peak_kib,
     handled
 });
 line!(Outcome {
     messages,
     elapsed_ns,
-    p50_ns,
-    p99_ns
+    least,
+    most
 });
 
 /// A server at work.
 pub struct Serving {
     pub address: String,
-    /// Messages that were verified.
-    pub handled: Arc<AtomicU64>,
+    pub ledger: Arc<Ledger>,
     pub keep: Box<dyn Any>,
 }
 
 /// What a client can do, whatever moves the bytes.
-pub trait Traffic {
+pub trait Traffic: Send {
     /// A round trip.
     fn call(&mut self, number: u64) -> Result<(), Error>;
-    /// One way.
-    fn send(&mut self, number: u64) -> Result<(), Error>;
+    /// One way, `count` messages. They may wait for more.
+    fn send_many(&mut self, first: u64, count: u64) -> Result<(), Error>;
+    /// Nothing more comes for now: what was sent has to leave soon.
+    fn pass_on(&mut self) -> Result<(), Error>;
     /// One way; then waits until everything has been handled.
     fn flush(&mut self, number: u64) -> Result<(), Error>;
+    /// Sleeps.
+    fn pause(&mut self, time: Duration) -> Result<(), Error> {
+        std::thread::sleep(time);
+        Ok(())
+    }
 }
 
-/// The arguments of a side, behind [`SIDE`](crate::SIDE).
+/// The arguments of a side, behind [`SIDE`].
 pub fn run(arguments: &[String]) -> Result<(), Error> {
     match arguments {
         [role, case, folder] if role == "server" => {
             let case = case.parse()?;
             pin(&case, 1)?;
+            platform::allow_many_files()?;
             serve(&case, Path::new(folder))
         }
         [role, case, folder, amount, address] if role == "client" => {
             let case = case.parse()?;
             pin(&case, 0)?;
+            platform::allow_many_files()?;
             let mut errand = Errand {
                 folder: folder.into(),
                 address: address.clone(),
@@ -209,18 +231,14 @@ fn wait_for_word(word: &mut String) -> Result<bool, Error> {
 // ---- the server ----
 
 fn serve(case: &Case, folder: &Path) -> Result<(), Error> {
-    let serving = match (case.mechanism, case.len) {
-        (Mechanism::Raw | Mechanism::RawBatch, _) => raw::serve(case, folder),
-        (Mechanism::Wayside, 64) => typed::serve::<Small>(case, folder),
-        (Mechanism::Wayside, 1024) => typed::serve::<Medium>(case, folder),
-        (Mechanism::Wayside, _) => typed::serve::<Large>(case, folder),
-    }?;
+    let serving = mechanism::serve(case, folder)?;
     say(format_args!("address {}", serving.address))?;
     // Room for the words to come: what is measured is not to be ours.
     let mut word = String::with_capacity(64);
     while wait_for_word(&mut word)? {
-        let figures = Figures::take(serving.handled.load(Ordering::Relaxed));
+        let figures = Figures::take(serving.ledger.handled());
         say(format_args!("figures{figures}"))?;
+        say(format_args!("delays{}", serving.ledger.take_delays()))?;
     }
     drop(serving.keep);
     Ok(())
@@ -241,36 +259,28 @@ struct Errand {
 /// More round trips than this are not looked at one by one.
 const ROUND_TRIPS_MAX: usize = 4_000_000;
 
+/// A burst, and how often there is one.
+const BURST: u64 = 100;
+const BURST_INTERVAL: Duration = Duration::from_millis(1);
+
 impl Errand {
     fn run(&mut self) -> Result<(), Error> {
-        let Self {
-            case,
-            folder,
-            address,
-            ..
-        } = &*self;
-        match (case.mechanism, case.len) {
-            (Mechanism::Raw | Mechanism::RawBatch, _) => {
-                self.go(raw::Client::connect(case, address)?)
-            }
-            (Mechanism::Wayside, 64) => self.go_typed::<Small>(folder.clone()),
-            (Mechanism::Wayside, 1024) => self.go_typed::<Medium>(folder.clone()),
-            (Mechanism::Wayside, _) => self.go_typed::<Large>(folder.clone()),
+        let (case, folder, address) = (&self.case, &self.folder, &self.address);
+        if case.workload == Workload::FanIn {
+            let mut crowd = mechanism::crowd(case, folder, address)?;
+            return self.go(|errand, amount| errand.send_all(&mut *crowd, amount));
         }
-    }
-
-    fn go_typed<M: Message>(&mut self, folder: PathBuf) -> Result<(), Error> {
-        self.go(typed::Caller::<M>::connect(
-            &self.case,
-            &folder,
-            &self.address,
-        )?)
-    }
-
-    fn go(&mut self, mut traffic: impl Traffic) -> Result<(), Error> {
+        let mut traffic = mechanism::connect(case, folder, address, 0)?;
         self.round_trips.reserve_exact(ROUND_TRIPS_MAX);
+        self.go(|errand, amount| errand.work(&mut *traffic, amount))
+    }
+
+    fn go(
+        &mut self,
+        mut work: impl FnMut(&mut Self, Amount) -> Result<Outcome, Error>,
+    ) -> Result<(), Error> {
         if self.case.workload != Workload::Idle {
-            self.work(&mut traffic, self.amount.warm_up())?;
+            work(self, self.amount.warm_up())?;
         }
         self.round_trips.clear();
         let mut word = String::with_capacity(64);
@@ -278,40 +288,50 @@ impl Errand {
         wait_for_word(&mut word)?;
 
         let before = Figures::take(0);
-        let begun = Instant::now();
-        let messages = self.work(&mut traffic, self.amount)?;
-        let elapsed = begun.elapsed();
+        let outcome = work(self, self.amount)?;
         let figures = Figures::take(0).since(before);
-
-        let outcome = Outcome {
-            messages,
-            elapsed_ns: nanoseconds(elapsed),
-            p50_ns: self.percentile(50),
-            p99_ns: self.percentile(99),
-        };
         say(format_args!("figures{figures}"))?;
+        let round_trips = Percentiles::of(&mut self.round_trips);
+        say(format_args!("delays{round_trips}"))?;
         say(format_args!("result{outcome}"))?;
         wait_for_word(&mut word)?;
         Ok(())
     }
 
-    fn work(&mut self, traffic: &mut impl Traffic, amount: Amount) -> Result<u64, Error> {
+    fn send_all(&mut self, crowd: &mut dyn Crowd, amount: Amount) -> Result<Outcome, Error> {
+        let work = crowd.work(amount)?;
+        Ok(Outcome {
+            messages: work.messages(),
+            elapsed_ns: nanoseconds(work.elapsed),
+            least: work.counts.iter().min().copied().unwrap_or(0),
+            most: work.counts.iter().max().copied().unwrap_or(0),
+        })
+    }
+
+    fn work(&mut self, traffic: &mut dyn Traffic, amount: Amount) -> Result<Outcome, Error> {
         let first = self.next;
+        let begun = Instant::now();
         match self.case.workload {
             Workload::Calls => self.call(traffic, amount)?,
-            Workload::Events => self.send(traffic, amount)?,
+            Workload::Events | Workload::FanIn => self.send(traffic, amount)?,
+            Workload::Bursts => self.send_bursts(traffic, amount)?,
             Workload::Idle => {
-                let begun = Instant::now();
                 // Nobody unparks this thread; it may wake up without that.
                 while let Some(left) = amount.left(begun.elapsed()) {
                     std::thread::park_timeout(left);
                 }
             }
         }
-        Ok(self.next - first)
+        let messages = self.next - first;
+        Ok(Outcome {
+            messages,
+            elapsed_ns: nanoseconds(begun.elapsed()),
+            least: messages,
+            most: messages,
+        })
     }
 
-    fn call(&mut self, traffic: &mut impl Traffic, amount: Amount) -> Result<(), Error> {
+    fn call(&mut self, traffic: &mut dyn Traffic, amount: Amount) -> Result<(), Error> {
         let begun = Instant::now();
         let first = self.next;
         let mut before = begun;
@@ -329,28 +349,35 @@ impl Errand {
         Ok(())
     }
 
-    fn send(&mut self, traffic: &mut impl Traffic, amount: Amount) -> Result<(), Error> {
+    fn send(&mut self, traffic: &mut dyn Traffic, amount: Amount) -> Result<(), Error> {
         let begun = Instant::now();
         let first = self.next;
         // For the clock, a look at every so many is enough.
-        let stride: u64 = if self.case.len <= 1024 { 64 } else { 1 };
+        let stride = if self.case.len <= 1024 { STRIDE } else { 1 };
         while !amount.is_done(self.next - first, || begun.elapsed()) {
-            for _ in 0..stride {
-                traffic.send(self.next)?;
-                self.next += 1;
-            }
+            traffic.send_many(self.next, stride)?;
+            self.next += stride;
         }
         traffic.flush(self.next)?;
         self.next += 1;
         Ok(())
     }
 
-    fn percentile(&mut self, percent: usize) -> u64 {
-        if self.round_trips.is_empty() {
-            return 0;
+    fn send_bursts(&mut self, traffic: &mut dyn Traffic, amount: Amount) -> Result<(), Error> {
+        let begun = Instant::now();
+        let first = self.next;
+        let mut due = begun;
+        while !amount.is_done(self.next - first, || begun.elapsed()) {
+            traffic.send_many(self.next, BURST)?;
+            self.next += BURST;
+            traffic.pass_on()?;
+            // Who is late leaves bursts out: more at once would be another workload.
+            due = (due + BURST_INTERVAL).max(Instant::now());
+            traffic.pause(due.saturating_duration_since(Instant::now()))?;
         }
-        let at = (self.round_trips.len() - 1) * percent / 100;
-        u64::from(*self.round_trips.select_nth_unstable(at).1)
+        traffic.flush(self.next)?;
+        self.next += 1;
+        Ok(())
     }
 }
 
@@ -363,7 +390,15 @@ impl Amount {
         }
     }
 
-    fn is_done(self, count: u64, elapsed: impl FnOnce() -> Duration) -> bool {
+    /// What falls to one of many.
+    pub fn share(self, clients: usize) -> Self {
+        match self {
+            Self::Time(_) => self,
+            Self::Count(count) => Self::Count(count / u64::try_from(clients).unwrap_or(u64::MAX)),
+        }
+    }
+
+    pub fn is_done(self, count: u64, elapsed: impl FnOnce() -> Duration) -> bool {
         match self {
             Self::Time(time) => elapsed() >= time,
             Self::Count(max) => count >= max,

@@ -9,7 +9,8 @@ use std::fs;
 use std::process::{Command, Stdio};
 
 use crate::Error;
-use crate::case::{Case, Mechanism, Workload};
+use crate::case::{Case, Workload};
+use crate::mechanism::Mechanism;
 use crate::options::{Mode, Options};
 use crate::pair::{Pair, Traces};
 use crate::report::real;
@@ -30,13 +31,17 @@ pub fn report(options: &Options) -> Result<(), Error> {
         return Err("strace can't be run here".into());
     }
     println!("\n## System calls per message, under strace\n");
-    println!("| what | cores | bytes | by | client | server |\n|---|---|--:|---|---|---|");
+    println!(
+        "| what | clients | cores | bytes | by | client | server |\n|---|--:|---|--:|---|---|---|"
+    );
     for case in options.cases() {
-        if case.workload == Workload::Idle || case.len > 1024 {
+        // Bursts are as many system calls as the time between them makes.
+        let by_time = matches!(case.workload, Workload::Idle | Workload::Bursts);
+        if by_time || case.len > 1024 || case.mechanism == Mechanism::RawSpin {
             continue;
         }
         let quick = options.mode == Mode::Quick;
-        if quick && (case.mechanism != Mechanism::Wayside || case.len != 64) {
+        if quick && (case.mechanism != Mechanism::Wayside || case.len != 64 || case.clients != 1) {
             continue;
         }
         let (few, many) = match (case.workload, quick) {
@@ -47,8 +52,8 @@ pub fn report(options: &Options) -> Result<(), Error> {
         };
         let [client, server] = calls_per_message(&case, few, many)?;
         println!(
-            "| {} {} | {} | {} | {} | {client} | {server} |",
-            case.workload, case.way, case.pinning, case.len, case.mechanism
+            "| {} {} | {} | {} | {} | {} | {client} | {server} |",
+            case.workload, case.way, case.clients, case.pinning, case.len, case.mechanism
         );
         let shared = case.workload == Workload::Events && case.mechanism == Mechanism::Wayside;
         // A busy machine interrupts the sender again and again; not shared at all would be 1.

@@ -3,8 +3,6 @@
 use std::marker::PhantomData;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use wayside::backend::{Fifo, Mqueue, Tcp, Uds};
 use wayside::{
@@ -12,17 +10,15 @@ use wayside::{
 };
 
 use crate::Error;
-use crate::case::{Case, Way};
-use crate::message::Message;
-use crate::side::{Serving, Traffic};
-
-/// Long enough for the slowest machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+use crate::case::{Case, Way, Workload};
+use crate::ledger::Ledger;
+use crate::message::Typed;
+use crate::side::{PATIENCE, Serving, Traffic};
 
 /// Messages of one type in all directions.
 struct Measured<M>(PhantomData<M>);
 
-impl<M: Message> Protocol for Measured<M> {
+impl<M: Typed> Protocol for Measured<M> {
     const NAME: &'static str = "measured";
     const VERSION: u32 = 1;
     type Event = M;
@@ -53,69 +49,71 @@ fn transport(way: Way, folder: &Path) -> Result<Transport, Error> {
 }
 
 /// Listens and serves.
-pub fn serve<M: Message>(case: &Case, folder: &Path) -> Result<Serving, Error> {
-    let handled = Arc::new(AtomicU64::new(0));
-    let verifier = Verifier {
-        next: 0,
-        handled: Arc::clone(&handled),
-    };
+pub fn serve<M: Typed>(case: &Case, folder: &Path) -> Result<Serving, Error> {
+    let ledger = Ledger::of(case.clients);
+    let verifier = Verifier(Arc::clone(&ledger));
     let server = Server::<Measured<M>>::builder()
         .listen(transport(case.way, folder)?)
         .bind(verifier)?
         .spawn()?;
     Ok(Serving {
         address: server.endpoints()[0].address().to_owned(),
-        handled,
+        ledger,
         keep: Box::new(server),
     })
 }
 
 /// Verifies every message. What it finds wrong is a panic, which closes the client.
-struct Verifier {
-    next: u64,
-    handled: Arc<AtomicU64>,
-}
+struct Verifier(Arc<Ledger>);
 
-impl Verifier {
-    fn verify(&mut self, message: &impl Message) {
-        let number = message.verified();
-        assert_eq!(number, Some(self.next), "not the message that was sent");
-        self.next += 1;
-        self.handled.store(self.next, Ordering::Relaxed);
-    }
-}
-
-impl<M: Message> Handler<Measured<M>> for Verifier {
+impl<M: Typed> Handler<Measured<M>> for Verifier {
     fn event(&mut self, _: &Peer<Measured<M>>, event: M) {
-        self.verify(&event);
+        self.0.verify(&event);
     }
 
     fn request(&mut self, _: &Peer<Measured<M>>, request: M, responder: Responder<Measured<M>>) {
-        self.verify(&request);
+        self.0.verify(&request);
         responder.reply(&request).expect("the client waits");
     }
 }
 
+/// Hundreds of clients in one process wait with less.
+fn limits(case: &Case) -> Limits {
+    match case.workload {
+        Workload::FanIn => Limits {
+            frame_len_max: 64 << 10,
+            outbox_len_max: 256 << 10,
+            ..Limits::default()
+        },
+        _ => Limits::default(),
+    }
+}
+
 /// The client's side.
-pub struct Caller<M: Message> {
+pub struct Caller<M: Typed> {
     client: Client<Measured<M>>,
     message: M,
 }
 
-impl<M: Message> Caller<M> {
-    pub fn connect(case: &Case, folder: &Path, address: &str) -> Result<Self, Error> {
+impl<M: Typed> Caller<M> {
+    pub fn connect(
+        case: &Case,
+        folder: &Path,
+        address: &str,
+        source: usize,
+    ) -> Result<Self, Error> {
         let transport = transport(case.way, folder)?.at(address);
         Ok(Self {
             client: Client::builder()
                 .transport(transport)
-                .limits(Limits::default())
+                .limits(limits(case))
                 .connect(PATIENCE)?,
-            message: M::of_len(case.len),
+            message: M::of_len(case.len, source),
         })
     }
 }
 
-impl<M: Message> Traffic for Caller<M> {
+impl<M: Typed> Traffic for Caller<M> {
     fn call(&mut self, number: u64) -> Result<(), Error> {
         self.message.number(number);
         let reply = self.client.call(&self.message, PATIENCE)?;
@@ -123,6 +121,22 @@ impl<M: Message> Traffic for Caller<M> {
         Ok(())
     }
 
+    fn send_many(&mut self, first: u64, count: u64) -> Result<(), Error> {
+        (first..first + count).try_for_each(|number| self.send(number))
+    }
+
+    /// It leaves by itself.
+    fn pass_on(&mut self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn flush(&mut self, number: u64) -> Result<(), Error> {
+        self.send(number)?;
+        Ok(self.client.flush(PATIENCE)?)
+    }
+}
+
+impl<M: Typed> Caller<M> {
     fn send(&mut self, number: u64) -> Result<(), Error> {
         self.message.number(number);
         loop {
@@ -133,10 +147,5 @@ impl<M: Message> Traffic for Caller<M> {
                 Err(error) => return Err(error.into()),
             }
         }
-    }
-
-    fn flush(&mut self, number: u64) -> Result<(), Error> {
-        self.send(number)?;
-        Ok(self.client.flush(PATIENCE)?)
     }
 }

@@ -4,12 +4,14 @@
 use std::ffi::CString;
 use std::fs::File;
 use std::io::{self, Read, Write};
+#[cfg(target_os = "linux")]
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use super::Stream;
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 
-type Accept = Box<dyn FnOnce() -> io::Result<Box<dyn Stream>> + Send>;
+use super::{Accept, Stream};
 
 struct Pair {
     from: File,
@@ -29,6 +31,20 @@ impl Write for Pair {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+impl Stream for Pair {
+    fn set_nonblocking(&self) -> io::Result<()> {
+        for end in [&self.from, &self.to] {
+            fcntl_setfl(end, fcntl_getfl(end)? | OFlags::NONBLOCK)?;
+        }
+        Ok(())
+    }
+
+    #[cfg(target_os = "linux")]
+    fn descriptor(&self) -> BorrowedFd<'_> {
+        self.from.as_fd()
     }
 }
 

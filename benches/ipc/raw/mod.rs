@@ -1,12 +1,16 @@
-//! Loops over bare blocking sockets, FIFOs and queues: the limits of the mechanism, not competitors.
+//! Loops over bare sockets, FIFOs and queues: the limits of the mechanism, not competitors.
 //!
-//! A message is its number, a checksum, and a body; nothing says how long it is, both sides know.
-//! The number of one that wants to be confirmed has its top bit set, and is answered with itself.
+//! A message is its number, a checksum, the client it comes from, the moment it was sent, and a body;
+//! nothing says how long it is, both sides know. One that wants to be confirmed is answered with
+//! its number.
 
 #[cfg(unix)]
 mod fifo;
 #[cfg(target_os = "linux")]
+mod many;
+#[cfg(target_os = "linux")]
 mod mqueue;
+mod spin;
 #[cfg(unix)]
 mod unix;
 #[cfg(unix)]
@@ -14,34 +18,60 @@ use unix as uds;
 #[cfg(not(target_os = "linux"))]
 mod nowhere;
 #[cfg(not(target_os = "linux"))]
+use nowhere as many;
+#[cfg(not(target_os = "linux"))]
 use nowhere as mqueue;
 #[cfg(not(unix))]
 use nowhere as uds;
 #[cfg(not(unix))]
 use nowhere as fifo;
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::path::Path;
+#[cfg(target_os = "linux")]
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-use crate::Error;
-use crate::case::{Case, Mechanism, Way, Workload};
-use crate::message;
+use crate::case::{Case, Way, Workload};
+use crate::ledger::Ledger;
+use crate::mechanism::Mechanism;
+use crate::message::{self, CONFIRM};
 use crate::side::{Serving, Traffic};
+use crate::{Error, platform};
 
 /// A connected socket, or what does for one.
-trait Stream: Read + Write + Send {}
+trait Stream: Read + Write + Send {
+    /// From now on it says that it would block, instead of blocking.
+    fn set_nonblocking(&self) -> io::Result<()>;
 
-impl<T: Read + Write + Send> Stream for T {}
+    /// What is ready when there is something to read.
+    #[cfg(target_os = "linux")]
+    fn descriptor(&self) -> BorrowedFd<'_>;
+}
 
-/// Set in the number of a message that wants to be confirmed.
-const CONFIRM: u64 = 1 << 63;
+impl Stream for TcpStream {
+    fn set_nonblocking(&self) -> io::Result<()> {
+        Self::set_nonblocking(self, true)
+    }
 
-/// The number and the checksum.
-const HEAD_LEN: usize = 16;
+    #[cfg(target_os = "linux")]
+    fn descriptor(&self) -> BorrowedFd<'_> {
+        self.as_fd()
+    }
+}
+
+/// The stream as the mechanism wants it.
+fn moved_by(mechanism: Mechanism, stream: Box<dyn Stream>) -> io::Result<Box<dyn Stream>> {
+    Ok(match mechanism {
+        Mechanism::RawSpin => Box::new(spin::Spin::new(stream)?),
+        _ => stream,
+    })
+}
+
+/// The number, the checksum, the source, and the moment.
+const HEAD_LEN: usize = 32;
 
 /// What is written at once in a batch.
 const BATCH_LEN: usize = 64 * 1024;
@@ -49,59 +79,75 @@ const BATCH_LEN: usize = 64 * 1024;
 /// What is read at once.
 const READ_LEN: usize = 256 * 1024;
 
-/// Listens, and serves the first who comes.
+type Accept = Box<dyn FnOnce() -> io::Result<Box<dyn Stream>> + Send>;
+
+/// Listens, and serves as many as the case has clients.
 pub fn serve(case: &Case, folder: &Path) -> Result<Serving, Error> {
-    let handled = Arc::new(AtomicU64::new(0));
-    let mut server = Server {
+    let ledger = Ledger::of(case.clients);
+    let server = Server {
         len: case.len,
-        next: 0,
-        handled: Arc::clone(&handled),
+        ledger: Arc::clone(&ledger),
     };
-    let calls = case.workload == Workload::Calls;
-    let mut work = move |mut stream: Box<dyn Stream>| {
-        if calls {
-            server.echo(&mut stream);
-        } else {
-            server.take_in(&mut stream);
+    let (address, accepts) = listen(case, folder)?;
+    let case = case.clone();
+    thread::spawn(move || {
+        let mut streams = Vec::new();
+        for accept in accepts {
+            let stream = accept().expect("a client comes");
+            streams.push(moved_by(case.mechanism, stream).expect("a connected stream"));
         }
-    };
-    let address = match case.way {
-        Way::Uds | Way::Fifo | Way::Mqueue => {
-            let path = folder.join("raw");
-            let accept = match case.way {
-                Way::Fifo => fifo::listen(&path)?,
-                Way::Mqueue => mqueue::listen(&path)?,
-                _ => uds::listen(&path)?,
-            };
-            thread::spawn(move || work(accept().expect("a client comes")));
-            path.to_str().ok_or("a path that is no text")?.to_owned()
+        match (case.workload, streams.as_mut_slice()) {
+            (Workload::Calls, [stream]) => server.echo(&mut **stream),
+            (_, [stream]) => server.take_in(&mut **stream),
+            _ => many::take_in(&server, &mut streams).expect("working streams"),
         }
-        Way::Tcp => {
-            let listener = TcpListener::bind("127.0.0.1:0")?;
-            let address = listener.local_addr()?;
-            thread::spawn(move || {
-                let (stream, _) = listener.accept().expect("a client comes");
-                stream.set_nodelay(true).expect("a connected socket");
-                work(Box::new(stream));
-            });
-            address.to_string()
-        }
-    };
+    });
     Ok(Serving {
         address,
-        handled,
+        ledger,
         keep: Box::new(()),
     })
 }
 
+fn listen(case: &Case, folder: &Path) -> Result<(String, Vec<Accept>), Error> {
+    let mut accepts: Vec<Accept> = Vec::new();
+    if case.way == Way::Tcp {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        let address = listener.local_addr()?.to_string();
+        for _ in 0..case.clients {
+            let listener = listener.try_clone()?;
+            accepts.push(Box::new(move || {
+                let (stream, _) = listener.accept()?;
+                stream.set_nodelay(true)?;
+                Ok(Box::new(stream))
+            }));
+        }
+        return Ok((address, accepts));
+    }
+    for source in 0..case.clients {
+        let path = path_of(folder, source);
+        accepts.push(match case.way {
+            Way::Fifo => fifo::listen(&path)?,
+            Way::Mqueue => mqueue::listen(&path)?,
+            Way::Uds | Way::Tcp => uds::listen(&path)?,
+        });
+    }
+    let folder = folder.to_str().ok_or("a path that is no text")?;
+    Ok((folder.to_owned(), accepts))
+}
+
+/// Each client has its own: a FIFO and a queue know no connections.
+fn path_of(folder: &Path, source: usize) -> PathBuf {
+    folder.join(format!("raw{source}"))
+}
+
 struct Server {
     len: usize,
-    next: u64,
-    handled: Arc<AtomicU64>,
+    ledger: Arc<Ledger>,
 }
 
 impl Server {
-    fn echo(&mut self, stream: &mut dyn Stream) {
+    fn echo(&self, stream: &mut dyn Stream) {
         let mut bytes = vec![0; self.len];
         // The end of the stream is the end of the work.
         while stream.read_exact(&mut bytes).is_ok() {
@@ -110,7 +156,7 @@ impl Server {
         }
     }
 
-    fn take_in(&mut self, stream: &mut dyn Stream) {
+    fn take_in(&self, stream: &mut dyn Stream) {
         let mut bytes = vec![0; READ_LEN.max(self.len)];
         let mut filled = 0;
         loop {
@@ -118,40 +164,71 @@ impl Server {
             if read == 0 {
                 return;
             }
-            filled += read;
-            let mut messages = bytes[..filled].chunks_exact(self.len);
-            for message in &mut messages {
-                let number = self.verify(message);
-                if number & CONFIRM != 0 {
-                    let confirmation = number.to_le_bytes();
-                    stream.write_all(&confirmation).expect("the client reads");
-                }
-            }
-            let rest = messages.remainder().len();
-            bytes.copy_within(filled - rest..filled, 0);
+            let (end, rest) = self.handle(stream, &bytes[..filled + read]);
+            bytes.copy_within(end..end + rest, 0);
             filled = rest;
         }
     }
 
-    fn verify(&mut self, message: &[u8]) -> u64 {
-        let number = verified(message);
-        assert_eq!(number & !CONFIRM, self.next, "a message is missing");
-        self.next += 1;
-        self.handled.store(self.next, Ordering::Relaxed);
-        number
+    /// Handles the whole messages among some bytes. Answers where they end, and how many bytes of
+    /// the next one follow.
+    fn handle(&self, stream: &mut dyn Stream, bytes: &[u8]) -> (usize, usize) {
+        let mut messages = bytes.chunks_exact(self.len);
+        for message in &mut messages {
+            let number = self.verify(message);
+            if number & CONFIRM != 0 {
+                let confirmation = number.to_le_bytes();
+                stream.write_all(&confirmation).expect("the client reads");
+            }
+        }
+        let rest = messages.remainder().len();
+        (bytes.len() - rest, rest)
+    }
+
+    fn verify(&self, message: &[u8]) -> u64 {
+        let head = Head::verified(message);
+        let sent_ns = (head.sent_ns != 0).then_some(head.sent_ns);
+        let source = usize::try_from(head.source).unwrap_or(usize::MAX);
+        self.ledger.enter(source, head.number, sent_ns);
+        head.number
     }
 }
 
-/// The number of a message that is whole.
-fn verified(message: &[u8]) -> u64 {
-    let word = |at: usize| {
-        let bytes = message[at..at + 8].try_into().expect("8 bytes");
-        u64::from_le_bytes(bytes)
-    };
-    let number = word(0);
-    let sum = message::sum(&message[HEAD_LEN..]).wrapping_add(number);
-    assert_eq!(word(8), sum, "a message is not what was sent");
-    number
+struct Head {
+    number: u64,
+    source: u64,
+    /// 0 where nobody wants to know.
+    sent_ns: u64,
+}
+
+impl Head {
+    /// That of a message that is whole.
+    fn verified(message: &[u8]) -> Self {
+        let word = |at: usize| {
+            let bytes = message[at..at + 8].try_into().expect("8 bytes");
+            u64::from_le_bytes(bytes)
+        };
+        let head = Self {
+            number: word(0),
+            source: word(16),
+            sent_ns: word(24),
+        };
+        let sum = message::sum(&message[HEAD_LEN..]);
+        assert_eq!(word(8), head.sum(sum), "a message is not what was sent");
+        head
+    }
+
+    fn sum(&self, body_sum: u64) -> u64 {
+        let head_sum = self.number.wrapping_add(self.source);
+        head_sum.wrapping_add(self.sent_ns).wrapping_add(body_sum)
+    }
+
+    fn write(&self, body_sum: u64, message: &mut [u8]) {
+        let words = [self.number, self.sum(body_sum), self.source, self.sent_ns];
+        for (to, word) in message.chunks_exact_mut(8).zip(words) {
+            to.copy_from_slice(&word.to_le_bytes());
+        }
+    }
 }
 
 /// The client's side.
@@ -160,17 +237,20 @@ pub struct Client {
     /// The message of the moment.
     message: Vec<u8>,
     body_sum: u64,
+    source: u64,
+    is_timed: bool,
     /// What waits to be written.
     batch: Vec<u8>,
     batch_len: usize,
 }
 
 impl Client {
-    pub fn connect(case: &Case, address: &str) -> Result<Self, Error> {
+    pub fn connect(case: &Case, address: &str, source: usize) -> Result<Self, Error> {
+        let path = path_of(Path::new(address), source);
         let stream: Box<dyn Stream> = match case.way {
-            Way::Uds => uds::connect(Path::new(address))?,
-            Way::Fifo => fifo::connect(Path::new(address))?,
-            Way::Mqueue => mqueue::connect(Path::new(address))?,
+            Way::Uds => uds::connect(&path)?,
+            Way::Fifo => fifo::connect(&path)?,
+            Way::Mqueue => mqueue::connect(&path)?,
             Way::Tcp => {
                 let stream = TcpStream::connect(address)?;
                 stream.set_nodelay(true)?;
@@ -180,9 +260,11 @@ impl Client {
         let mut message = vec![0; HEAD_LEN];
         message.extend(message::pattern(case.len - HEAD_LEN));
         Ok(Self {
-            stream,
+            stream: moved_by(case.mechanism, stream)?,
             body_sum: message::sum(&message[HEAD_LEN..]),
             message,
+            source: u64::try_from(source)?,
+            is_timed: case.workload == Workload::Bursts,
             batch: Vec::with_capacity(BATCH_LEN.max(case.len)),
             batch_len: if case.mechanism == Mechanism::RawBatch {
                 BATCH_LEN
@@ -193,9 +275,25 @@ impl Client {
     }
 
     fn number(&mut self, number: u64) {
-        let sum = self.body_sum.wrapping_add(number);
-        self.message[..8].copy_from_slice(&number.to_le_bytes());
-        self.message[8..HEAD_LEN].copy_from_slice(&sum.to_le_bytes());
+        let head = Head {
+            number,
+            source: self.source,
+            sent_ns: if self.is_timed { platform::now_ns() } else { 0 },
+        };
+        head.write(self.body_sum, &mut self.message);
+    }
+
+    fn send(&mut self, number: u64) -> Result<(), Error> {
+        self.number(number);
+        if self.batch_len <= self.message.len() {
+            self.stream.write_all(&self.message)?;
+            return Ok(());
+        }
+        self.batch.extend_from_slice(&self.message);
+        if self.batch.len() + self.message.len() > self.batch_len {
+            self.write_batch()?;
+        }
+        Ok(())
     }
 
     fn write_batch(&mut self) -> Result<(), Error> {
@@ -210,21 +308,17 @@ impl Traffic for Client {
         self.number(number);
         self.stream.write_all(&self.message)?;
         self.stream.read_exact(&mut self.message)?;
-        assert_eq!(verified(&self.message), number, "another answer");
+        let answer = Head::verified(&self.message);
+        assert_eq!(answer.number, number, "another answer");
         Ok(())
     }
 
-    fn send(&mut self, number: u64) -> Result<(), Error> {
-        self.number(number);
-        if self.batch_len <= self.message.len() {
-            self.stream.write_all(&self.message)?;
-            return Ok(());
-        }
-        self.batch.extend_from_slice(&self.message);
-        if self.batch.len() + self.message.len() > self.batch_len {
-            self.write_batch()?;
-        }
-        Ok(())
+    fn send_many(&mut self, first: u64, count: u64) -> Result<(), Error> {
+        (first..first + count).try_for_each(|number| self.send(number))
+    }
+
+    fn pass_on(&mut self) -> Result<(), Error> {
+        self.write_batch()
     }
 
     fn flush(&mut self, number: u64) -> Result<(), Error> {

@@ -4,15 +4,14 @@
 
 use std::ffi::CString;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::path::Path;
 use std::ptr;
 
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use wayside::backend::MqueueOptions;
 
-use super::Stream;
-
-type Accept = Box<dyn FnOnce() -> io::Result<Box<dyn Stream>> + Send>;
+use super::{Accept, Stream};
 
 struct Pair {
     from: OwnedFd,
@@ -67,9 +66,10 @@ impl Read for Pair {
             }
             let mut message = std::mem::take(&mut self.rest.0);
             message.resize(self.len_max, 0);
-            let len = self.receive(&mut message)?;
-            message.truncate(len);
+            let received = self.receive(&mut message);
+            message.truncate(*received.as_ref().unwrap_or(&0));
             self.rest = (message, 0);
+            received?;
         }
         let (message, start) = &mut self.rest;
         let len = buffer.len().min(message.len() - *start);
@@ -91,6 +91,19 @@ impl Write for Pair {
     }
 }
 
+impl Stream for Pair {
+    fn set_nonblocking(&self) -> io::Result<()> {
+        for end in [&self.from, &self.to] {
+            fcntl_setfl(end, fcntl_getfl(end)? | OFlags::NONBLOCK)?;
+        }
+        Ok(())
+    }
+
+    fn descriptor(&self) -> BorrowedFd<'_> {
+        self.from.as_fd()
+    }
+}
+
 impl Drop for Pair {
     fn drop(&mut self) {
         self.send(&[]).ok();
@@ -101,7 +114,9 @@ impl Drop for Pair {
 fn names(path: &Path) -> io::Result<[CString; 2]> {
     let folder = path.parent().and_then(Path::file_name);
     let folder = folder.ok_or(io::ErrorKind::InvalidInput)?.to_string_lossy();
-    let name = |end: &str| CString::new(format!("/wayside-raw-{folder}-{end}"));
+    let file = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+    let file = file.to_string_lossy();
+    let name = |end: &str| CString::new(format!("/wayside-{folder}-{file}-{end}"));
     Ok([name("up")?, name("down")?])
 }
 

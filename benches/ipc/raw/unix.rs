@@ -1,12 +1,12 @@
 //! Unix sockets.
 
 use std::io;
+#[cfg(target_os = "linux")]
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 
-use super::Stream;
-
-type Accept = Box<dyn FnOnce() -> io::Result<Box<dyn Stream>> + Send>;
+use super::{Accept, Stream};
 
 pub(super) fn listen(path: &Path) -> io::Result<Accept> {
     let listener = UnixListener::bind(path)?;
@@ -18,4 +18,15 @@ pub(super) fn listen(path: &Path) -> io::Result<Accept> {
 
 pub(super) fn connect(path: &Path) -> io::Result<Box<dyn Stream>> {
     Ok(Box::new(UnixStream::connect(path)?))
+}
+
+impl Stream for UnixStream {
+    fn set_nonblocking(&self) -> io::Result<()> {
+        Self::set_nonblocking(self, true)
+    }
+
+    #[cfg(target_os = "linux")]
+    fn descriptor(&self) -> BorrowedFd<'_> {
+        self.as_fd()
+    }
 }

@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# Measures everything that docs/performance.md quotes, in about ten minutes, and writes its tables and plots again.
+# Linux, two cores or more, and nothing else running.
+#
+# usage: benches/figures.sh [FOLDER]    where the single runs are kept [target/figures]
+#
+# ROUNDS (3) and SECONDS_EACH (0.2) say how often and how long each case is run. MEASURE is a command to put before each
+# piece of at most two minutes: one that waits until the machine is quiet, say.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+folder=${1:-target/figures}
+target=${CARGO_TARGET_DIR:-target}
+rounds=${ROUNDS:-3} seconds=${SECONDS_EACH:-0.2}
+
+if [[ ${1:-} = --help ]]; then
+    sed -n '2,/^set /{s/^# \{0,1\}//p}' "$0"
+    exit
+fi
+ipc=$(cargo bench --all-features --bench ipc --no-run --message-format json |
+    sed -n 's/.*"name":"ipc".*"executable":"\([^"]*\)".*/\1/p')
+cargo build --release --manifest-path benches/compare/Cargo.toml --target-dir "$target/compare"
+compare=$target/compare/release/wayside-compare
+
+mkdir -p "$folder"
+rm -f "$folder"/{compare,ipc}.jsonl
+
+# measure NAME COMMAND [OPTION...]: adds to NAME.jsonl and NAME.md.
+measure() {
+    local name=$1
+    shift
+    # shellcheck disable=SC2086 # MEASURE may be several words, or none
+    ${MEASURE:-} "$@" --rounds "$rounds" --seconds "$seconds" --json "$folder/$name.jsonl" >>"$folder/$name.md"
+}
+
+measure compare "$compare" --workload calls --pinning two
+measure compare "$compare" --workload calls --pinning one --len 64
+measure compare "$compare" --workload events --pinning two
+measure compare "$compare" --workload fan-in --pinning two
+measure compare "$compare" --workload bursts --pinning two
+for way in uds fifo tcp mqueue; do
+    measure ipc "$ipc" --bench --way "$way" --workload calls --pinning two,one
+    measure ipc "$ipc" --bench --way "$way" --workload events,fan-in,bursts --pinning two
+    rounds=1 seconds=0.4 measure ipc "$ipc" --bench --way "$way" --workload idle --pinning free
+done
+benches/figures.py "$folder/compare.jsonl" "$folder/ipc.jsonl"
