@@ -31,6 +31,7 @@ fn recording_allocates_nothing() {
             assert_eq!(*config, 7);
         }
     };
+    const { assert!(allocations::ARE_COUNTED) };
     // Known from now on: keys and this thread's configuration.
     record();
     let before = allocations::count();
