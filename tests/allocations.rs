@@ -68,6 +68,7 @@ fn send_some(client: &Client<Plain>) {
 
 /// What `work` allocates, once it has been done before.
 fn allocations_of(work: impl Fn()) -> u64 {
+    const { assert!(allocations::ARE_COUNTED) };
     work();
     let before = allocations::count();
     work();
