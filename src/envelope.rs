@@ -1,16 +1,15 @@
-//! What stands in a frame: a head that says what it is, then the body. All of postcard is here.
+//! What stands in a frame: a head that says what it is, then the body.
 //!
 //! The layout is described byte by byte in `docs/wire.md`, and held by `tests/wire_format.rs`.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use postcard::ser_flavors::Flavor;
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::close::CloseReason;
-use crate::decode::{Budget, Guarded};
+use crate::decode::{Decoder, Wrong};
+use crate::encode::{Encoder, Why};
 
 /// What a frame is. The order is the wire format: append, never change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -117,21 +116,26 @@ pub enum EncodeError {
         /// The bound.
         max: u32,
     },
-    /// The message's own `Serialize` refused.
-    Refused(postcard::Error),
+    /// The message's own `Serialize` refused, in its words.
+    Refused(String),
 }
 
 /// Appends a frame's payload to `bytes`.
 ///
 /// # Errors
 /// See [`EncodeError`]; `bytes` may then end in a part of the payload.
+#[inline]
 pub fn encode<T: Serialize + ?Sized>(
     bytes: &mut Vec<u8>,
     head: &Head,
     body: &T,
     payload_len_max: u32,
 ) -> Result<(), EncodeError> {
-    encode_pair(bytes, head, body, payload_len_max)
+    match head {
+        // What comes by the million is one byte.
+        Head::Event => encode_pair(bytes, &EVENT, body, payload_len_max),
+        head => encode_pair(bytes, head, body, payload_len_max),
+    }
 }
 
 /// Appends a body alone to `bytes`: what [`decode_body`] reads.
@@ -148,26 +152,21 @@ pub fn append_body<T: Serialize + ?Sized>(
     encode_pair(bytes, &(), body, len_max)
 }
 
+#[inline]
 fn encode_pair<A: Serialize, B: Serialize + ?Sized>(
     bytes: &mut Vec<u8>,
     first: &A,
     second: &B,
     len_max: u32,
 ) -> Result<(), EncodeError> {
-    let max = usize::try_from(len_max).unwrap_or(usize::MAX);
-    let bound = bytes.len().saturating_add(max);
-    let mut serializer = postcard::Serializer {
-        output: Bounded {
-            bytes,
-            len_max: bound,
-        },
-    };
+    let mut encoder = Encoder::new(bytes, usize::try_from(len_max).unwrap_or(usize::MAX));
     first
-        .serialize(&mut serializer)
-        .and_then(|()| second.serialize(&mut serializer))
-        .map_err(|error| match error {
-            postcard::Error::SerializeBufferFull => EncodeError::TooLong { max: len_max },
-            other => EncodeError::Refused(other),
+        .serialize(&mut encoder)
+        .and_then(|()| second.serialize(&mut encoder))
+        .and_then(|()| encoder.finish())
+        .map_err(|refused| match refused.why() {
+            Why::TooLong => EncodeError::TooLong { max: len_max },
+            Why::Said(what) => EncodeError::Refused(what),
         })
 }
 
@@ -185,78 +184,65 @@ pub fn encode_body<T: Serialize + ?Sized>(body: &T, len_max: u32) -> Result<Vec<
 /// How [`Head::Event`] is encoded.
 const EVENT: u8 = 3;
 
+/// The body of an event, if the payload is one: known by one byte.
+#[inline]
+pub(crate) fn event(payload: &[u8]) -> Option<&[u8]> {
+    match payload {
+        [EVENT, body @ ..] => Some(body),
+        _ => None,
+    }
+}
+
 /// Splits a payload into its head and its body.
 ///
 /// # Errors
 /// The head is none of this version.
-#[inline]
 pub fn decode_head(payload: &[u8]) -> Result<(Head, &[u8]), CloseReason> {
-    // What comes by the million is told by its one byte.
-    if let Some((&EVENT, body)) = payload.split_first() {
-        return Ok((Head::Event, body));
-    }
-    postcard::take_from_bytes(payload).map_err(|_| CloseReason::Malformed("an unknown head"))
+    let mut decoder = Decoder::new(payload);
+    let head = Head::deserialize(&mut decoder);
+    let head = head.map_err(|_| CloseReason::Malformed("an unknown head"))?;
+    Ok((head, decoder.rest()))
 }
 
 /// Decodes a whole body, within bounds that follow from its length.
 ///
 /// # Errors
 /// It is not a `T`, or longer than one, or its code panicked.
-pub fn decode_body<T: DeserializeOwned>(body: &[u8]) -> Result<T, CloseReason> {
-    let (value, rest) = decode_prefix(body)?;
-    if rest.is_empty() {
-        Ok(value)
-    } else {
-        let what = format!("{} bytes behind the message", rest.len());
-        Err(CloseReason::Undecodable(what))
-    }
+pub fn decode_body<'de, T: Deserialize<'de>>(body: &'de [u8]) -> Result<T, CloseReason> {
+    caught(|| read_body(body))
 }
 
 /// Decodes a `T` at the front of a body that later versions may have appended to.
 ///
 /// # Errors
 /// It does not start with a `T`.
-pub fn decode_prefix<T: DeserializeOwned>(body: &[u8]) -> Result<(T, &[u8]), CloseReason> {
-    let mut deserializer = postcard::Deserializer::from_bytes(body);
-    let budget = Budget::for_len(body.len());
-    let undecodable = |error: postcard::Error| CloseReason::Undecodable(error.to_string());
-    // The message's own code may panic over bytes that it did not expect. Nothing that it can have
-    // left half-done is used again.
-    let decode = AssertUnwindSafe(|| T::deserialize(Guarded::new(&mut deserializer, &budget)));
-    let decoded = catch_unwind(decode).map_err(|_| CloseReason::HandlerPanicked)?;
-    let value = decoded.map_err(undecodable)?;
-    Ok((value, deserializer.finalize().map_err(undecodable)?))
+pub fn decode_prefix<'de, T: Deserialize<'de>>(
+    body: &'de [u8],
+) -> Result<(T, &'de [u8]), CloseReason> {
+    let mut decoder = Decoder::new(body);
+    let value = caught(|| T::deserialize(&mut decoder))?;
+    Ok((value, decoder.rest()))
 }
 
-/// Appends to a vector, up to a length.
-struct Bounded<'a> {
-    bytes: &'a mut Vec<u8>,
-    len_max: usize,
+/// The message's own code may panic over bytes that it did not expect. Nothing that it can have
+/// left half-done is used again.
+fn caught<T>(decode: impl FnOnce() -> Result<T, Wrong>) -> Result<T, CloseReason> {
+    catch_unwind(AssertUnwindSafe(decode))
+        .map_err(|_| CloseReason::HandlerPanicked)?
+        .map_err(|wrong| CloseReason::Undecodable(wrong.to_string()))
 }
 
-impl Flavor for Bounded<'_> {
-    type Output = ();
-
-    #[inline]
-    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
-        if self.bytes.len() >= self.len_max {
-            return Err(postcard::Error::SerializeBufferFull);
-        }
-        self.bytes.push(byte);
-        Ok(())
-    }
-
-    #[inline]
-    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
-        if bytes.len() > self.len_max - self.bytes.len() {
-            return Err(postcard::Error::SerializeBufferFull);
-        }
-        self.bytes.extend_from_slice(bytes);
-        Ok(())
-    }
-
-    fn finalize(self) -> postcard::Result<()> {
-        Ok(())
+/// As [`decode_body`], for whoever catches panics, many messages at a time.
+///
+/// # Errors
+/// It is not a `T`, or longer than one.
+#[inline]
+pub fn read_body<'de, T: Deserialize<'de>>(body: &'de [u8]) -> Result<T, Wrong> {
+    let mut decoder = Decoder::new(body);
+    let value = T::deserialize(&mut decoder)?;
+    match decoder.rest().len() {
+        0 => Ok(value),
+        len => Err(Wrong::trailing(len)),
     }
 }
 
@@ -269,6 +255,8 @@ mod tests {
         let mut payload = Vec::new();
         encode(&mut payload, &Head::Event, &7_u8, 16).unwrap();
         assert_eq!(payload, [EVENT, 7]);
+        assert_eq!(event(&payload), Some(&[7][..]));
+        assert_eq!(event(&[EVENT + 1, 7]), None);
         assert_eq!(decode_head(&payload).unwrap(), (Head::Event, &[7][..]));
     }
 }
