@@ -143,7 +143,7 @@ counters! {
         pushes_full,
         /// Pushes that were queued and had not left when their peer was gone.
         pushes_unsent,
-        /// Times that the handler panicked.
+        /// Times that the handler panicked, or the code of a message while it was decoded.
         handler_panics,
     }
 }

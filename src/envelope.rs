@@ -6,7 +6,6 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use postcard::ser_flavors::Flavor;
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::close::CloseReason;
@@ -125,13 +124,18 @@ pub enum EncodeError {
 ///
 /// # Errors
 /// See [`EncodeError`]; `bytes` may then end in a part of the payload.
+#[inline]
 pub fn encode<T: Serialize + ?Sized>(
     bytes: &mut Vec<u8>,
     head: &Head,
     body: &T,
     payload_len_max: u32,
 ) -> Result<(), EncodeError> {
-    encode_pair(bytes, head, body, payload_len_max)
+    match head {
+        // What comes by the million is one byte.
+        Head::Event => encode_pair(bytes, &EVENT, body, payload_len_max),
+        head => encode_pair(bytes, head, body, payload_len_max),
+    }
 }
 
 /// Appends a body alone to `bytes`: what [`decode_body`] reads.
@@ -148,6 +152,7 @@ pub fn append_body<T: Serialize + ?Sized>(
     encode_pair(bytes, &(), body, len_max)
 }
 
+#[inline]
 fn encode_pair<A: Serialize, B: Serialize + ?Sized>(
     bytes: &mut Vec<u8>,
     first: &A,
@@ -185,16 +190,20 @@ pub fn encode_body<T: Serialize + ?Sized>(body: &T, len_max: u32) -> Result<Vec<
 /// How [`Head::Event`] is encoded.
 const EVENT: u8 = 3;
 
+/// The body of an event, if the payload is one: known by one byte.
+#[inline]
+pub(crate) fn event(payload: &[u8]) -> Option<&[u8]> {
+    match payload {
+        [EVENT, body @ ..] => Some(body),
+        _ => None,
+    }
+}
+
 /// Splits a payload into its head and its body.
 ///
 /// # Errors
 /// The head is none of this version.
-#[inline]
 pub fn decode_head(payload: &[u8]) -> Result<(Head, &[u8]), CloseReason> {
-    // What comes by the million is told by its one byte.
-    if let Some((&EVENT, body)) = payload.split_first() {
-        return Ok((Head::Event, body));
-    }
     postcard::take_from_bytes(payload).map_err(|_| CloseReason::Malformed("an unknown head"))
 }
 
@@ -202,30 +211,59 @@ pub fn decode_head(payload: &[u8]) -> Result<(Head, &[u8]), CloseReason> {
 ///
 /// # Errors
 /// It is not a `T`, or longer than one, or its code panicked.
-pub fn decode_body<T: DeserializeOwned>(body: &[u8]) -> Result<T, CloseReason> {
-    let (value, rest) = decode_prefix(body)?;
-    if rest.is_empty() {
-        Ok(value)
-    } else {
-        let what = format!("{} bytes behind the message", rest.len());
-        Err(CloseReason::Undecodable(what))
-    }
+pub fn decode_body<'de, T: Deserialize<'de>>(body: &'de [u8]) -> Result<T, CloseReason> {
+    caught(|| read_body(body))
 }
 
 /// Decodes a `T` at the front of a body that later versions may have appended to.
 ///
 /// # Errors
 /// It does not start with a `T`.
-pub fn decode_prefix<T: DeserializeOwned>(body: &[u8]) -> Result<(T, &[u8]), CloseReason> {
+pub fn decode_prefix<'de, T: Deserialize<'de>>(
+    body: &'de [u8],
+) -> Result<(T, &'de [u8]), CloseReason> {
+    caught(|| Ok(read_prefix(body)?))
+}
+
+/// The message's own code may panic over bytes that it did not expect. Nothing that it can have
+/// left half-done is used again.
+fn caught<T>(decode: impl FnOnce() -> Result<T, Wrong>) -> Result<T, CloseReason> {
+    catch_unwind(AssertUnwindSafe(decode))
+        .map_err(|_| CloseReason::HandlerPanicked)?
+        .map_err(|wrong| CloseReason::Undecodable(wrong.to_string()))
+}
+
+/// Why bytes are not the message that they should be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Wrong {
+    /// What the message's own type says.
+    #[error(transparent)]
+    Message(#[from] postcard::Error),
+    /// There is more behind it.
+    #[error("{0} bytes behind the message")]
+    Trailing(usize),
+}
+
+/// As [`decode_body`], for whoever catches panics, many messages at a time.
+///
+/// # Errors
+/// It is not a `T`, or longer than one.
+#[inline]
+pub fn read_body<'de, T: Deserialize<'de>>(body: &'de [u8]) -> Result<T, Wrong> {
+    let (value, rest) = read_prefix(body)?;
+    if rest.is_empty() {
+        Ok(value)
+    } else {
+        Err(Wrong::Trailing(rest.len()))
+    }
+}
+
+#[inline]
+fn read_prefix<'de, T: Deserialize<'de>>(body: &'de [u8]) -> postcard::Result<(T, &'de [u8])> {
     let mut deserializer = postcard::Deserializer::from_bytes(body);
     let budget = Budget::for_len(body.len());
-    let undecodable = |error: postcard::Error| CloseReason::Undecodable(error.to_string());
-    // The message's own code may panic over bytes that it did not expect. Nothing that it can have
-    // left half-done is used again.
-    let decode = AssertUnwindSafe(|| T::deserialize(Guarded::new(&mut deserializer, &budget)));
-    let decoded = catch_unwind(decode).map_err(|_| CloseReason::HandlerPanicked)?;
-    let value = decoded.map_err(undecodable)?;
-    Ok((value, deserializer.finalize().map_err(undecodable)?))
+    let value = T::deserialize(Guarded::new(&mut deserializer, &budget))?;
+    Ok((value, deserializer.finalize()?))
 }
 
 /// Appends to a vector, up to a length.
@@ -269,6 +307,8 @@ mod tests {
         let mut payload = Vec::new();
         encode(&mut payload, &Head::Event, &7_u8, 16).unwrap();
         assert_eq!(payload, [EVENT, 7]);
+        assert_eq!(event(&payload), Some(&[7][..]));
+        assert_eq!(event(&[EVENT + 1, 7]), None);
         assert_eq!(decode_head(&payload).unwrap(), (Head::Event, &[7][..]));
     }
 }

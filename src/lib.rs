@@ -48,6 +48,7 @@
 //! | call | a request under way until its reply, an error or its deadline: [`Pending`] |
 //! | responder | the server's duty to answer one request: [`Responder`] |
 //! | push | a message from the server to a client |
+//! | encoded | a message as it came, to be looked at where it lies: [`Encoded`] |
 //! | handler | what your server does with what its clients say: [`Handler`] |
 //! | session | one connection from the hello of both sides to the goodbye of both |
 //! | link | what carries the bytes of one session: [`Link`](backend::Link) |
@@ -268,6 +269,7 @@ mod counters;
 mod decode;
 #[cfg(feature = "settings")]
 pub mod doctor;
+mod encoded;
 mod endpoint;
 mod envelope;
 mod event_loop;
@@ -291,6 +293,7 @@ mod transport;
 mod wire;
 
 // What the two sides say to each other.
+pub use encoded::{Encoded, Undecodable};
 pub use protocol::{NAME_LEN_MAX, Never, Protocol};
 
 // Where they meet, and within which bounds.

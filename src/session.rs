@@ -217,8 +217,20 @@ impl Session {
     ///
     /// # Errors
     /// Why the connection has to be closed, with [`close`](Session::close) as the last word.
+    #[inline]
     pub fn receive<'a>(&mut self, payload: &'a [u8]) -> Result<Incoming<'a>, CloseReason> {
         self.frame_finished();
+        // What comes by the million.
+        if self.phase == Phase::Open && self.role == Role::Server && !self.ending.heard {
+            if let Some(body) = envelope::event(payload) {
+                self.events += 1;
+                return Ok(Incoming::Event(body));
+            }
+        }
+        self.receive_any(payload)
+    }
+
+    fn receive_any<'a>(&mut self, payload: &'a [u8]) -> Result<Incoming<'a>, CloseReason> {
         match (self.phase, self.role) {
             (Phase::Refused, _) => Ok(Incoming::Nothing),
             (Phase::Greeting, Role::Server) => self.receive_hello(payload),

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use wayside::Limits;
 use wayside::internals::{
     EncodeError, Head, Hello, Inbox, Incoming, Lane, Outbox, Role, Session, decode_body, encode,
+    read_body,
 };
 
 pub struct Case {
@@ -35,17 +36,22 @@ pub const CASES: &[Case] = &[
     Case {
         name: "receive an event of 64 B",
         count: 10_000,
-        run: |count| receive(count, 40),
+        run: |count| receive(count, 40, 1),
+    },
+    Case {
+        name: "receive an event of 64 B, 100 to a read",
+        count: 10_000,
+        run: |count| receive(count, 40, 100),
     },
     Case {
         name: "receive an event of 1 KiB",
         count: 10_000,
-        run: |count| receive(count, 1000),
+        run: |count| receive(count, 1000, 1),
     },
     Case {
         name: "receive an event of 64 KiB",
         count: 200,
-        run: |count| receive(count, 65_000),
+        run: |count| receive(count, 65_000, 1),
     },
     Case {
         name: "a call of 64 B, both sides",
@@ -186,17 +192,19 @@ fn drain(outbox: &mut Outbox) {
     }
 }
 
-fn receive(count: u64, len: usize) {
+fn receive(count: u64, len: usize, to_a_read: u64) {
     let now = Instant::now();
     let (mut client, mut server) = opened(now);
     // What a read brings: whole frames, encoded once.
     let note = note(len);
     let mut stream = Vec::new();
-    let start = wayside::internals::frame::start(&mut stream);
-    encode(&mut stream, &Head::Event, &note, FRAME_LEN_MAX).expect("it fits");
-    wayside::internals::frame::finish(&mut stream, start);
+    for _ in 0..to_a_read {
+        let start = wayside::internals::frame::start(&mut stream);
+        encode(&mut stream, &Head::Event, &note, FRAME_LEN_MAX).expect("it fits");
+        wayside::internals::frame::finish(&mut stream, start);
+    }
     client.outbox.open();
-    for _ in 0..count {
+    for _ in 0..count / to_a_read {
         server.inbox.lend(&mut server.lent);
         let mut rest = &stream[..];
         while !rest.is_empty() {
@@ -210,7 +218,8 @@ fn receive(count: u64, len: usize) {
             let Ok(Incoming::Event(body)) = server.session.receive(payload) else {
                 panic!("not an event");
             };
-            black_box(decode_body::<Note>(body).expect("a note"));
+            // As the server does, which catches panics around all of them.
+            black_box(read_body::<Note>(body).expect("a note"));
         }
         server.inbox.give_back(&mut server.lent);
     }

@@ -23,6 +23,7 @@ use crate::ambient;
 use crate::backend::Link;
 use crate::close::CloseReason;
 use crate::counters::LiveServerCounters;
+use crate::encoded::Encoded;
 use crate::envelope::{self, Failure, Head};
 use crate::event_loop::is_end;
 use crate::fork;
@@ -563,6 +564,12 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
     /// first what the others have led to: answers are bounded by the outbox, not by the requests
     /// that fit into one read.
     fn handle_frames(&mut self, entry: &mut Entry, now: Instant) -> Result<bool, CloseReason> {
+        // Around all of them at once: what is caught closes the peer, and nothing more of it is read.
+        let counters = Arc::clone(&self.counters);
+        guard(&counters, || self.handle_each(entry, now))?
+    }
+
+    fn handle_each(&mut self, entry: &mut Entry, now: Instant) -> Result<bool, CloseReason> {
         let Entry {
             shared,
             session,
@@ -574,17 +581,14 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
         while let Some(payload) = inbox.next_payload(session.frame_len_max())? {
             match session.receive(payload)? {
                 Incoming::Event(body) => {
-                    let event = envelope::decode_body(body)?;
                     self.counters.events.one_alone();
-                    guard(&self.counters, || self.handler.event(&peer, event))?;
+                    self.handler.event_encoded(&peer, Encoded::new(body))?;
                 }
                 Incoming::Request { id, timeout, body } => {
-                    let request = envelope::decode_body(body)?;
                     let deadline = now + timeout.min(TIMEOUT_MAX);
                     if let Some(responder) = self.take_call(shared, id, deadline)? {
-                        guard(&self.counters, || {
-                            self.handler.request(&peer, request, responder);
-                        })?;
+                        let request = Encoded::new(body);
+                        self.handler.request_encoded(&peer, request, responder)?;
                     }
                     if shared.outgoing().wire.is_choked() {
                         return Ok(true);
@@ -608,7 +612,7 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
                 Incoming::Opened => {
                     self.open(shared, session);
                     *connected = true;
-                    guard(&self.counters, || self.handler.connected(&peer))?;
+                    self.handler.connected(&peer);
                 }
                 Incoming::Goodbye => shared.outgoing().ending = true,
                 Incoming::Nothing
@@ -824,8 +828,9 @@ enum More {
     No,
 }
 
-/// Runs the application's code. The handler is the application's own to keep whole.
-fn guard(counters: &LiveServerCounters, code: impl FnOnce()) -> Result<(), CloseReason> {
+/// Runs the application's code. The handler is the application's own to keep whole, and what is ours
+/// is whole wherever that code is called.
+fn guard<T>(counters: &LiveServerCounters, code: impl FnOnce() -> T) -> Result<T, CloseReason> {
     catch_unwind(AssertUnwindSafe(code)).map_err(|_| {
         counters.handler_panics.one();
         CloseReason::HandlerPanicked

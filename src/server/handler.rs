@@ -1,6 +1,7 @@
 //! The application's side of a server.
 
 use crate::close::CloseReason;
+use crate::encoded::{Encoded, Undecodable};
 use crate::protocol::Protocol;
 use crate::server::{Peer, Responder};
 
@@ -54,6 +55,35 @@ pub trait Handler<P: Protocol>: Send + 'static {
 
     /// A client waits for an answer.
     fn request(&mut self, peer: &Peer<P>, request: P::Request, responder: Responder<P>);
+
+    /// A client has sent an event, which is not decoded yet. To be overridden instead of
+    /// [`event`](Handler::event) by a handler that wants to borrow from it: see [`Encoded`].
+    ///
+    /// # Errors
+    /// It can't be decoded, or the handler takes it for nonsense: the client is closed.
+    fn event_encoded(
+        &mut self,
+        peer: &Peer<P>,
+        event: Encoded<'_, P::Event>,
+    ) -> Result<(), Undecodable> {
+        self.event(peer, event.decode()?);
+        Ok(())
+    }
+
+    /// A client waits for an answer to something that is not decoded yet. To be overridden instead
+    /// of [`request`](Handler::request) by a handler that wants to borrow from it: see [`Encoded`].
+    ///
+    /// # Errors
+    /// It can't be decoded, or the handler takes it for nonsense: the client is closed.
+    fn request_encoded(
+        &mut self,
+        peer: &Peer<P>,
+        request: Encoded<'_, P::Request>,
+        responder: Responder<P>,
+    ) -> Result<(), Undecodable> {
+        self.request(peer, request.decode()?, responder);
+        Ok(())
+    }
 
     /// A client is gone. Nothing of it will be handled any more.
     fn disconnected(&mut self, peer: &Peer<P>, reason: &CloseReason) {

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may fail")]
 
 mod allocation;
+mod codec;
 mod decoding;
 mod endings;
 mod hostile;
