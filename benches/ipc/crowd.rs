@@ -1,6 +1,6 @@
 //! Many clients in one process, all at work at once.
 
-use std::sync::Barrier;
+use std::sync::{Barrier, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -23,8 +23,8 @@ impl Work {
 
 /// All clients of a case, connected.
 pub trait Crowd {
-    /// All send as fast as it goes, and then wait until everything has been handled. A count is
-    /// what all send together.
+    /// All send as fast as it goes until one moment, and then wait until everything has been
+    /// handled. A count is what all send together.
     fn work(&mut self, amount: Amount) -> Result<Work, Error>;
 }
 
@@ -58,6 +58,7 @@ impl Crowd for Threads {
     fn work(&mut self, amount: Amount) -> Result<Work, Error> {
         let share = amount.share(self.0.len());
         let start = Barrier::new(self.0.len() + 1);
+        let begun = OnceLock::new();
         thread::scope(|scope| {
             let threads: Vec<_> = self
                 .0
@@ -65,25 +66,23 @@ impl Crowd for Threads {
                 .map(|member| {
                     scope.spawn(|| {
                         start.wait();
-                        member.send(share)
+                        member.send(share, *begun.get_or_init(Instant::now))
                     })
                 })
                 .collect();
             start.wait();
-            let begun = Instant::now();
             let counts = threads
                 .into_iter()
                 .map(|thread| thread.join().map_err(|_| "a client has panicked")?)
                 .collect::<Result<_, Error>>()?;
-            let elapsed = begun.elapsed();
+            let elapsed = begun.get().map_or(Duration::ZERO, Instant::elapsed);
             Ok(Work { counts, elapsed })
         })
     }
 }
 
 impl Member {
-    fn send(&mut self, amount: Amount) -> Result<u64, Error> {
-        let begun = Instant::now();
+    fn send(&mut self, amount: Amount, begun: Instant) -> Result<u64, Error> {
         let first = self.next;
         while !amount.is_done(self.next - first, || begun.elapsed()) {
             self.traffic.send_many(self.next, STRIDE)?;

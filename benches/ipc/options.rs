@@ -21,7 +21,7 @@ Measures wayside between two processes, next to the bare mechanisms in the same 
     --json FILE         also adds every single run to a file, each a line of JSON
     --rounds N          how often each case is run; medians are over these [5]
     --seconds S         how long each run takes, half of it again to warm up [0.4];
-                        bursts take 2.5 times that, idling 12.5 times
+                        fan-in and bursts take 2.5 times that, idling 12.5 times
 
 Only some of the cases, each a list separated by commas:
     --workload          calls, events, fan-in, bursts, idle
@@ -172,8 +172,9 @@ impl Options {
         let seconds = match case.workload {
             // The longer the quiet, the less does the harness weigh.
             Workload::Idle => self.seconds * 12.5,
-            Workload::Bursts => self.seconds * 2.5,
-            Workload::Calls | Workload::Events | Workload::FanIn => self.seconds,
+            // Every client has to get its turn often, and there are few bursts in a short time.
+            Workload::FanIn | Workload::Bursts => self.seconds * 2.5,
+            Workload::Calls | Workload::Events => self.seconds,
         };
         Amount::Time(Duration::from_secs_f64(seconds))
     }

@@ -113,7 +113,7 @@ impl<M: Member> Crowd for Tasks<M> {
         let handles: Vec<_> = self
             .members
             .drain(..)
-            .map(|(member, next)| tasks.spawn_local(send(member, next, share)))
+            .map(|(member, next)| tasks.spawn_local(send(member, next, share, begun)))
             .collect();
         let mut counts = Vec::new();
         self.runtime.block_on(tasks.run_until(async {
@@ -133,8 +133,8 @@ async fn send<M: Member>(
     mut member: M,
     first: u64,
     amount: Amount,
+    begun: Instant,
 ) -> Result<(M, u64, u64), Error> {
-    let begun = Instant::now();
     let mut next = first;
     while !amount.is_done(next - first, || begun.elapsed()) {
         member.send_many(next, STRIDE).await?;
