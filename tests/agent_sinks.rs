@@ -6,7 +6,7 @@ mod agents;
 
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use agents::*;
 use wayside::aggregator::sink::{Sink, SinkError};
@@ -69,14 +69,6 @@ impl Sink for Stuck {
     fn deliver(&mut self, _: &Report) -> Result<(), SinkError> {
         self.0.recv().ok();
         Ok(())
-    }
-}
-
-fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !is_so() {
-        assert!(Instant::now() < deadline, "{what}");
-        std::thread::yield_now();
     }
 }
 
@@ -394,4 +386,63 @@ fn a_worker_of_this_crate_and_its_agent_understand_each_other() {
     assert_eq!(heartbeat.ledger.applied.attacks, 1);
     assert!(heartbeat.ledger.pending.is_zero());
     assert!(!heartbeat.workers[0].connected);
+}
+
+#[test]
+fn a_worker_that_was_forgotten_goes_on_where_it_stood() {
+    let bounds = AgentBounds {
+        workers_max: 1,
+        returns_max: 1,
+        ..AgentBounds::default()
+    };
+    let rig = Rig::start(|builder| builder.bounds(bounds));
+    let come_and_go = |id| {
+        let mut worker = rig.worker(id);
+        worker.hello();
+        let known = worker.known;
+        worker.client.close(PATIENCE).unwrap();
+        eventually("it is gone", || rig.agent.status().connected == 0);
+        known
+    };
+    let mut worker = rig.worker(1);
+    worker.hello();
+    assert!(!worker.known, "it is new");
+    worker.send_batch(1, 5);
+    worker.attack(1);
+    worker.wait_taken(1);
+    worker.recorded.attacks = 1;
+    worker.client.close(PATIENCE).unwrap();
+    eventually("it is gone", || rig.agent.status().connected == 0);
+    assert!(!come_and_go(2));
+    assert_eq!(rig.agent.status().applications[0].workers_known, 1);
+
+    // It has not heard of its batch, and sends it again.
+    worker.client = rig.worker(1).client;
+    assert_eq!(worker.hello(), (1, 1));
+    assert!(worker.known);
+    worker.recorded.counted = 0;
+    assert_eq!(worker.send_batch(1, 5), AgentReply::Taken { seq: 1 });
+    worker.send_batch(2, 3);
+    let heartbeat = rig.heartbeat_after_beat();
+    let ledger = &heartbeat.ledger;
+    assert_eq!(
+        (heartbeat.counters[0].value, ledger.applied.counted),
+        (8, 8)
+    );
+    assert_eq!(ledger.recorded, worker.recorded);
+    assert!(ledger.dropped.is_empty() && ledger.is_balanced());
+
+    // With two others in between it is beyond the bound.
+    worker.client.close(PATIENCE).unwrap();
+    eventually("it is gone", || rig.agent.status().connected == 0);
+    assert!(!come_and_go(3) && !come_and_go(4));
+    worker.client = rig.worker(1).client;
+    worker.hello();
+    assert!(!worker.known);
+}
+
+#[test]
+fn an_agent_that_nobody_ever_comes_to_is_idle_from_its_start() {
+    let rig = Rig::start(|builder| builder);
+    assert_eq!(rig.agent.wait_idle(Duration::from_millis(20)), Ended::Idle);
 }

@@ -77,23 +77,49 @@ fn what_the_program_sets_is_with_the_worker_at_once() {
     }
 }
 
+/// Agents that follow each other on one journal.
+struct Line {
+    folder: tempfile::TempDir,
+}
+
+impl Line {
+    /// The next one begins with this.
+    fn start(&self, begins_with: &str) -> Agent {
+        let tcp = Tcp::new(self.folder.path().join("key"));
+        let shop = Application::named("shop").config(&begins_with);
+        let agent = Agent::builder(shop).listen(Transport::new(tcp, "127.0.0.1:0"));
+        let journal = self.folder.path().join("journal");
+        agent.journal(journal).start().unwrap()
+    }
+}
+
+fn runs(agent: &Agent) -> Option<u64> {
+    agent.status().application("shop").and_then(|it| it.config)
+}
+
 #[test]
 fn what_was_set_outlives_its_agent_whatever_the_next_one_begins_with() {
     let folder = tempfile::tempdir().unwrap();
-    let tcp = Tcp::new(folder.path().join("key"));
-    let place = Transport::new(tcp, "127.0.0.1:0");
-    let start = || {
-        let shop = Application::named("shop").config(&"nobody is blocked");
-        let agent = Agent::builder(shop).listen(place.clone());
-        agent
-            .journal(folder.path().join("journal"))
-            .start()
-            .unwrap()
-    };
-    let runs = |agent: &Agent| agent.status().application("shop").and_then(|it| it.config);
-    let agent = start();
+    let line = Line { folder };
+    let agent = line.start("nobody is blocked");
     let set = agent.set_config("shop", "mallory is blocked").unwrap();
     assert_eq!(runs(&agent), Some(set));
     drop(agent);
-    assert_eq!(runs(&start()), Some(set));
+    assert_eq!(runs(&line.start("nobody is blocked")), Some(set));
+    assert_eq!(runs(&line.start("eve is blocked")), Some(set));
+}
+
+#[test]
+fn what_a_newer_build_begins_with_replaces_what_an_older_one_began_with() {
+    let folder = tempfile::tempdir().unwrap();
+    let line = Line { folder };
+    let first = runs(&line.start("1")).unwrap();
+    assert_eq!(runs(&line.start("1")), Some(first));
+    let second = runs(&line.start("2")).unwrap();
+    assert_eq!(second, first + 1);
+    // To set what runs already is to want it to stay.
+    let agent = line.start("2");
+    assert_eq!(agent.set_config("shop", "2").unwrap(), second);
+    drop(agent);
+    assert_eq!(runs(&line.start("3")), Some(second));
 }

@@ -3,6 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![allow(clippy::print_stdout, reason = "says what was skipped")]
 
+#[cfg(feature = "tcp")]
+mod agents;
+
 use std::fs;
 use std::io;
 use std::path::PathBuf;
@@ -108,4 +111,61 @@ fn one_that_can_only_be_read_is_replayed_and_taken_up_later() {
     journal.sync().unwrap();
     drop(journal);
     assert_eq!(disk.open().1.records, [vec![8]]);
+}
+
+/// A whole agent, with a disk that fills while it runs.
+#[cfg(feature = "tcp")]
+#[test]
+fn an_agent_goes_on_without_its_disk_and_takes_it_up_again() {
+    use agents::*;
+    use wayside::aggregator::{AgentReply, Keeping, Totals};
+
+    let Some(disk) = Disk::mount() else { return };
+    let start = || Rig::start(|builder| builder.journal(disk.dir()));
+    let rig = start();
+    let memory = || rig.agent.status().memory;
+    let mut worker = rig.worker(1);
+    worker.hello();
+    assert_eq!(worker.send_batch(1, 1), AgentReply::Taken { seq: 1 });
+    assert_eq!(memory().keeping, Keeping::Journal);
+    // Somebody else takes all that is left.
+    let filler = disk.folder.path().join("filler");
+    let mut len = 400 << 10;
+    while len > 0 && fs::write(&filler, vec![0; len]).is_err() {
+        len -= 4 << 10;
+    }
+    let mut seq = 1;
+    while memory().keeping == Keeping::Journal {
+        seq += 1;
+        assert!(seq < 100_000, "the disk never fills");
+        // Acknowledged all the same.
+        assert_eq!(worker.send_batch(seq, 1), AgentReply::Taken { seq });
+    }
+    let degraded = memory();
+    assert_eq!(degraded.keeping, Keeping::Degraded);
+    assert!(
+        degraded.failures > 0 && degraded.last_error.is_some(),
+        "{degraded:?}"
+    );
+    fs::remove_file(filler).unwrap();
+    eventually("there is a journal again", || {
+        memory().keeping == Keeping::Journal
+    });
+    assert_eq!(memory().recoveries, 1);
+    // All that it missed is in it.
+    drop(rig);
+    let rig = start();
+    let mut worker = Bare {
+        client: rig.worker(1).client,
+        ..worker
+    };
+    worker.batch_acknowledged = seq;
+    worker.acknowledged = Totals {
+        counted: seq,
+        ..Totals::default()
+    };
+    assert_eq!(worker.hello(), (seq, 0));
+    assert!(worker.known);
+    let ledger = &rig.agent.status().applications[0].ledger;
+    assert_eq!((ledger.applied.counted, ledger.dropped.len()), (seq, 0));
 }

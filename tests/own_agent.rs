@@ -23,7 +23,8 @@ mod unix {
     use rustix::process::{Pid, Signal, WaitOptions};
     use tempfile::TempDir;
     use wayside::aggregator::lifecycle::{
-        self, EnsureError, Presence, Resident, Spawn, ensure_agent, hand_over,
+        self, EnsureError, HandOverError, Presence, Resident, Spawn, ensure_agent, hand_over,
+        wait_gone,
     };
     use wayside::aggregator::sink::{JsonLines, Rotation};
     use wayside::aggregator::{Agent, AgentBuilder, Report, Worker, status};
@@ -404,6 +405,54 @@ mod unix {
         assert_ne!(shop.agent(), rustix::process::getpid());
     }
 
+    fn an_agent_makes_room_for_newer_builds_only() {
+        let shop = Shop::new();
+        let settings = shop.settings();
+        let present = Resident::new(
+            &settings,
+            Agent::builder("shop").hand_over_to_newer("1.9.0"),
+        );
+        let running = thread::spawn(move || present.run().unwrap().unwrap());
+        eventually("it is there", || status(&settings, PATIENCE).is_ok());
+        for build in ["1.9.0", "1.8.12", "newest"] {
+            let refused = hand_over(&settings, build, PATIENCE).unwrap_err();
+            assert!(matches!(refused, HandOverError::Refused(_)), "{refused}");
+        }
+        assert!(!running.is_finished());
+        assert!(hand_over(&settings, "1.10.0", PATIENCE).unwrap());
+        let ended = running.join().unwrap();
+        assert_eq!(ended.to_string(), "1.10.0 takes over");
+    }
+
+    fn the_program_of_an_agent_has_it_at_hand() {
+        let shop = Shop::new();
+        let settings = shop.settings();
+        assert!(
+            wait_gone(&settings, Duration::ZERO).unwrap(),
+            "there never was one"
+        );
+        let (sender, at_hand) = std::sync::mpsc::channel();
+        let resident = Resident::new(&settings, builder(&shop.dir()).unwrap())
+            .stay()
+            .on_start(move |agent| sender.send(agent.clone()).unwrap());
+        let running = thread::spawn(move || resident.run().unwrap());
+        let agent = at_hand.recv_timeout(PATIENCE).unwrap();
+        assert!(!wait_gone(&settings, Duration::ZERO).unwrap());
+        let version = agent.set_config("shop", "mallory is blocked").unwrap();
+        assert_eq!(
+            status(&settings, PATIENCE).unwrap().applications[0].config,
+            Some(version)
+        );
+        agent.end(wayside::aggregator::Ended::Idle);
+        assert!(wait_gone(&settings, PATIENCE).unwrap());
+        assert_eq!(
+            running.join().unwrap(),
+            Some(wayside::aggregator::Ended::Idle)
+        );
+        // Whoever still has it has one that has ended.
+        assert!(agent.set_config("shop", "nobody").is_err());
+    }
+
     fn run_tests() -> ExitCode {
         let tests: &[(&str, fn())] = &[
             (
@@ -426,6 +475,14 @@ mod unix {
             (
                 "an_agent_hands_over_to_the_next",
                 an_agent_hands_over_to_the_next,
+            ),
+            (
+                "an_agent_makes_room_for_newer_builds_only",
+                an_agent_makes_room_for_newer_builds_only,
+            ),
+            (
+                "the_program_of_an_agent_has_it_at_hand",
+                the_program_of_an_agent_has_it_at_hand,
             ),
             (
                 "a_second_agent_ends_when_the_first_stays",

@@ -13,7 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use wayside::Settings;
-use wayside::aggregator::{ApplicationStatus, Status, WorkerReport, status};
+use wayside::aggregator::{ApplicationStatus, Status, WorkerReport, lifecycle, status};
 use wayside::settings::Environment;
 
 use crate::books::{Books, Outcome, Reported, Said};
@@ -282,20 +282,12 @@ impl Show {
             .iter_mut()
             .map(Front::end)
             .collect::<Result<_, _>>()?;
-        // The agent leaves when it is idle, with a last heartbeat.
-        let deadline = Instant::now() + PATIENCE;
-        let faults = loop {
-            self.reports.read()?;
-            let books = self.books(&said);
-            let faults = books.faults();
-            if faults.is_empty() || Instant::now() > deadline {
-                println!("\n  {:22} {:>12} {:>12}", "", "workers say", "reported");
-                println!("{books}");
-                break faults;
-            }
-            thread::park_timeout(PAUSE);
-        };
         self.wait_until_agent_has_left()?;
+        self.reports.read()?;
+        let books = self.books(&said);
+        let faults = books.faults();
+        println!("\n  {:22} {:>12} {:>12}", "", "workers say", "reported");
+        println!("{books}");
         let reported = &self.reports.reported;
         println!(
             "  {} heartbeats, {} attacks from {} addresses, {} reports came again",
@@ -319,16 +311,12 @@ impl Show {
         Err(faults.join("\n          ").into())
     }
 
-    /// It leaves by itself when no worker needs it any more.
+    /// It leaves by itself when no worker needs it any more, with a last heartbeat.
     fn wait_until_agent_has_left(&self) -> Result<(), Box<dyn Error>> {
-        let deadline = Instant::now() + PATIENCE;
-        while let Ok(status) = status(&self.settings, LOOK_INTERVAL / 5) {
-            if Instant::now() > deadline {
-                return Err(format!("the agent stays, for nobody:\n{status}").into());
-            }
-            thread::park_timeout(PAUSE);
+        if lifecycle::wait_gone(&self.settings, PATIENCE)? {
+            return Ok(());
         }
-        Ok(())
+        Err(format!("the agent stays, for nobody:\n{}", self.ask()?).into())
     }
 
     fn books<'a>(&'a self, said: &'a [Said]) -> Books<'a> {

@@ -64,6 +64,9 @@ pub enum DropReason {
     SinkBound,
     /// The worker ended before its agent could be reached.
     Abandoned,
+    /// It was sent to an agent that has not acknowledged it, and the one that there is now does not know
+    /// whether it was counted. It is not sent again, so that nothing is counted twice.
+    InDoubt,
 }
 
 impl DropReason {
@@ -77,6 +80,7 @@ impl DropReason {
             Self::Refused => "refused",
             Self::SinkBound => "sink_bound",
             Self::Abandoned => "abandoned",
+            Self::InDoubt => "in_doubt",
         }
     }
 }
@@ -121,6 +125,21 @@ impl Ledger {
             let entry = self.dropped.entry(reason).or_default();
             *entry = entry.plus(what);
         }
+    }
+
+    /// What is left of this without the other, which was a part of it.
+    #[must_use]
+    pub fn minus(mut self, other: &Self) -> Self {
+        self.recorded = self.recorded.minus(other.recorded);
+        self.applied = self.applied.minus(other.applied);
+        self.pending = self.pending.minus(other.pending);
+        for (reason, what) in &other.dropped {
+            if let Some(entry) = self.dropped.get_mut(reason) {
+                *entry = entry.minus(*what);
+            }
+        }
+        self.dropped.retain(|_, what| !what.is_zero());
+        self
     }
 
     /// Both together: the ledger of several workers.

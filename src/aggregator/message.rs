@@ -183,6 +183,9 @@ pub enum WorkerRequest {
 pub enum AgentReply {
     /// The worker is known now.
     Welcome {
+        /// Whether it was known before: otherwise a batch that was sent to another agent, and never
+        /// acknowledged, may have been counted by that one.
+        known: bool,
         /// The last batch that is applied; 0 is none.
         batch_applied: u64,
         /// The last attack that is taken; 0 is none.
@@ -222,8 +225,6 @@ pub enum AgentPush {
         /// The number of the last one.
         number: u64,
     },
-    /// The agent ends: another may come.
-    Ending,
 }
 
 /// A configuration, as the agent hands it out.

@@ -40,6 +40,13 @@ impl Series {
         }
     }
 
+    /// The bytes of all its texts.
+    pub(crate) fn texts_len(&self) -> usize {
+        let labels = self.labels.iter();
+        let labels = labels.map(|(name, value)| name.len() + value.len());
+        self.name.len() + labels.sum::<usize>()
+    }
+
     /// The series that stands for all of this name beyond the bound.
     #[must_use]
     pub fn overflow(name: &str) -> Self {

@@ -117,6 +117,14 @@ impl Rig {
     }
 }
 
+pub fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "{what}");
+        std::thread::yield_now();
+    }
+}
+
 /// A worker that is connected and has not said hello.
 pub fn worker_at(place: &Transport, id: u128) -> Bare {
     let client = Client::builder().transport(place.clone());
@@ -130,6 +138,7 @@ pub fn worker_at(place: &Transport, id: u128) -> Bare {
         acknowledged: Totals::default(),
         config_hash: None,
         recorded: Totals::default(),
+        known: false,
     }
 }
 
@@ -144,6 +153,8 @@ pub struct Bare {
     pub acknowledged: Totals,
     pub config_hash: Option<u64>,
     pub recorded: Totals,
+    /// By its last hello.
+    pub known: bool,
 }
 
 impl Bare {
@@ -176,10 +187,14 @@ impl Bare {
     pub fn hello(&mut self) -> (u64, u64) {
         match self.try_hello() {
             AgentReply::Welcome {
+                known,
                 batch_applied,
                 attack_taken,
                 ..
-            } => (batch_applied, attack_taken),
+            } => {
+                self.known = known;
+                (batch_applied, attack_taken)
+            }
             other => panic!("{other:?}"),
         }
     }

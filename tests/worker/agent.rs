@@ -121,11 +121,14 @@ impl Agent {
         }
         self.peers.lock().unwrap().insert(peer.key(), hello.worker);
         let config = book.config.clone();
+        let is_known = book.workers.contains_key(&hello.worker);
         let known = book.workers.entry(hello.worker).or_default();
+        let is_known = is_known && known.applied >= hello.batch_acknowledged;
         // What another agent has acknowledged is not asked for again.
         known.applied = known.applied.max(hello.batch_acknowledged);
         known.attack_taken = known.attack_taken.max(hello.attack_acknowledged);
         AgentReply::Welcome {
+            known: is_known,
             batch_applied: known.applied,
             attack_taken: known.attack_taken,
             config: config.filter(|config| hello.config_hash != Some(config.hash)),

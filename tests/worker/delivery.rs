@@ -4,6 +4,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use wayside::aggregator::{Attack, AttackBody, DropReason, Worker, WorkerLimits};
+use wayside::settings::Size;
 use wayside::{Limits, Transport};
 
 use crate::agent::{A_WHILE, Agent};
@@ -226,6 +227,105 @@ fn what_an_agent_refuses_twice_is_dropped_and_counted() {
             assert_eq!(
                 last.dropped,
                 [(DropReason::Refused, ledger.dropped_total())]
+            );
+        });
+    });
+}
+
+/// Nothing is flushed for its time in these.
+const HOUR: Duration = Duration::from_secs(3600);
+
+#[test]
+fn much_that_is_new_is_sent_before_its_time_and_what_is_only_counted_is_not() {
+    on_every_transport(|place| {
+        let agent = Agent::default();
+        let (_server, at) = agent.serve(&place.transport);
+        let limits = WorkerLimits {
+            flush_interval: HOUR,
+            flush_len: Size(20_000),
+            ..WorkerLimits::default()
+        };
+        let builder = Worker::builder("shop").transport(at).limits(limits);
+        let worker = builder.start().unwrap();
+        let requests = worker.counter("requests");
+        requests.one();
+        worker.flush(A_WHILE).unwrap();
+        let batches = || agent.the_worker(|known| known.batches.len());
+        let before = batches();
+        (0..1_000_000).for_each(|_| requests.one());
+        for user in 0..1000 {
+            worker.inventory("users").seen(&format!("user {user}"));
+        }
+        eventually("keys are sent", || batches() > before);
+        agent.the_worker(|known| {
+            let counted = &known.batches[before].counters;
+            assert_eq!(
+                counted.iter().map(|(_, count)| count).sum::<u64>(),
+                1_000_000
+            );
+        });
+        worker.flush(A_WHILE).unwrap();
+        let before = batches();
+        for user in 0..1000 {
+            let user = user.to_string();
+            worker.counter_with("logins", &[("user", &user)]).one();
+        }
+        eventually("series are sent", || batches() > before);
+    });
+}
+
+#[test]
+fn gauges_are_said_again_to_each_agent_that_welcomes() {
+    on_every_transport(|place| {
+        let agent = Agent::default();
+        let (server, at) = agent.serve(&place.transport);
+        let worker = worker(&at);
+        worker.gauge("open").set(2.5);
+        worker.counter("requests").one();
+        worker.flush(A_WHILE).unwrap();
+        drop(server);
+        for known in agent.book().workers.values_mut() {
+            known.batches.clear();
+        }
+        let _server = agent.serve(&at);
+        worker.counter("requests").one();
+        eventually("the gauge is there", || {
+            agent.the_worker(|known| known.gauges().get("open") == Some(&2.5))
+        });
+    });
+}
+
+#[test]
+fn what_an_agent_that_has_forgotten_may_have_counted_is_in_doubt_and_not_sent_again() {
+    on_every_transport(|place| {
+        let agent = Agent::default();
+        let (server, at) = agent.serve(&place.transport);
+        let worker = worker(&at);
+        worker.counter("requests").add(3);
+        worker.flush(A_WHILE).unwrap();
+        // It is applied, and the worker does not hear of it.
+        agent.book().silent = true;
+        worker.counter("requests").add(5);
+        eventually("it is applied", || {
+            agent.the_worker(|known| known.totals().counted == 8)
+        });
+        drop(server);
+        agent.book().silent = false;
+        agent.book().workers.clear();
+        let _server = agent.serve(&at);
+        worker.counter("requests").add(2);
+        worker.flush(A_WHILE).unwrap();
+        let ledger = worker.ledger();
+        assert!(ledger.is_balanced());
+        assert_eq!(ledger.dropped[&DropReason::InDoubt].counted, 5);
+        assert_eq!(ledger.applied.counted, 5);
+        agent.the_worker(|known| {
+            assert_eq!(known.totals().counted, 2);
+            let last = known.batches.last().unwrap();
+            assert_eq!(last.recorded.counted, 10);
+            assert_eq!(
+                last.dropped,
+                [(DropReason::InDoubt, ledger.dropped_total())]
             );
         });
     });

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use wayside::Settings;
-use wayside::aggregator::Worker;
+use wayside::aggregator::{Worker, WorkerLimits};
 
 use crate::agent::Agent;
 use crate::support::*;
@@ -52,4 +52,33 @@ fn a_worker_by_settings_finds_its_agent_and_says_the_token() {
         ("shop", Some("secret"))
     );
     assert_eq!(hello.worker, worker.id());
+}
+
+#[test]
+fn what_the_program_says_stands_above_the_settings_in_any_order() {
+    let folder = private_folder();
+    let dir = folder.path().display();
+    let text = format!(
+        "transport = \"tcp\"\ndir = '{dir}'\n[worker]\ntoken = \"theirs\"\nseries_per_name_max = 5"
+    );
+    let settings = Settings::from_text(&text, "wayside.toml").unwrap();
+    let limits = || WorkerLimits {
+        series_per_name_max: 3,
+        ..WorkerLimits::default()
+    };
+    let series = |worker: Worker| {
+        for user in 0..10 {
+            drop(worker.counter_with("logins", &[("user", &user.to_string())]));
+        }
+        10 - worker.counters().series_overflowed
+    };
+    let by_settings = Worker::builder("shop").settings(&settings).unwrap();
+    assert_eq!(series(by_settings.start().unwrap()), 5);
+    let before = Worker::builder("shop").limits(limits()).token("ours");
+    let before = before.settings(&settings).unwrap();
+    let after = Worker::builder("shop").settings(&settings).unwrap();
+    let after = after.limits(limits()).token("ours");
+    for builder in [before, after] {
+        assert_eq!(series(builder.start().unwrap()), 3);
+    }
 }

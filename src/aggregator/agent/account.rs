@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::bounds::{AgentBounds, count};
 use super::period::Period;
-use super::record::Fate;
+use super::record::{ConfigOrigin, Fate};
 use super::waiting::{Ticketed, Waiting, kept};
 use super::workers::{Gauged, Order, Presence, Worker};
 use crate::aggregator::{
@@ -18,21 +18,20 @@ use crate::aggregator::{
     Ledger, Level, Report, Series, Totals, UnixMicros, WorkerId, WorkerReport,
 };
 
-/// The gauges of a worker that has gone are kept for so many periods, if there is room: should it come
-/// back, it says only what has changed.
-const GAUGES_KEPT_PERIODS: u64 = 10;
-
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub(crate) struct Account {
     workers: BTreeMap<WorkerId, Worker>,
     /// Of workers that are forgotten.
     forgotten: Ledger,
+    /// Of those, the ones that may come back: where they stood.
+    faded: BTreeMap<WorkerId, Worker>,
     /// Stats of heartbeats that no sink took.
     unsent: Totals,
     open: Period,
     frozen: Option<Frozen>,
     waiting: Waiting,
     config: Option<ConfigDocument>,
+    config_origin: ConfigOrigin,
     /// Gauges of all workers.
     gauges: usize,
     /// Periods that were closed.
@@ -92,22 +91,31 @@ impl Account {
         if !self.has_room_for(hello.worker, bounds) {
             return;
         }
+        // Before others fade into its place.
+        let faded = self.faded.remove(&hello.worker);
+        if let Some(worker) = &faded {
+            // It counts for itself again.
+            self.forgotten = std::mem::take(&mut self.forgotten).minus(&worker.ledger());
+        }
         if !self.workers.contains_key(&hello.worker) {
-            while self.workers.len() >= count(bounds.workers_max) && self.forget_first() {}
+            while self.workers.len() >= count(bounds.workers_max) && self.forget_first(bounds) {}
         }
         let worker = self
             .workers
             .entry(hello.worker)
-            .or_insert_with(|| Worker::new(hello.process));
+            .or_insert_with(|| faded.unwrap_or_else(|| Worker::new(hello.process)));
         worker.greet(hello, self.config.as_ref());
     }
 
+    /// Whether all that was ever acknowledged to a worker is known here.
+    pub(crate) fn knows(&self, hello: &Hello) -> bool {
+        let present = self.workers.get(&hello.worker);
+        let known = present.or_else(|| self.faded.get(&hello.worker));
+        known.is_some_and(|worker| worker.is_known_up_to(hello))
+    }
+
     pub(crate) fn take_batch(&mut self, worker: WorkerId, mut batch: Batch, bounds: &AgentBounds) {
-        let max = count(bounds.gauges_max);
-        if self.gauges + batch.gauges.len() > max {
-            self.clear_gauges_of_gone(self.periods);
-        }
-        let room = max.saturating_sub(self.gauges);
+        let room = count(bounds.gauges_max).saturating_sub(self.gauges);
         let Some(known) = self.workers.get_mut(&worker) else {
             return;
         };
@@ -166,8 +174,9 @@ impl Account {
         }
     }
 
-    pub(crate) fn set_config(&mut self, document: ConfigDocument) {
+    pub(crate) fn set_config(&mut self, document: ConfigDocument, origin: ConfigOrigin) {
         self.config = Some(document);
+        self.config_origin = origin;
     }
 
     pub(crate) fn worker_gone(&mut self, worker: WorkerId) {
@@ -181,6 +190,7 @@ impl Account {
                 order: self.gone,
                 periods: self.periods,
             };
+            self.gauges -= worker.clear_gauges();
         }
     }
 
@@ -189,27 +199,36 @@ impl Account {
         self.worker_gone(worker);
         if let Some(worker) = self.workers.get_mut(&worker) {
             worker.abandon();
-            self.gauges -= worker.clear_gauges();
+            worker.left = true;
         }
     }
 
     /// Forgets the worker that has gone first. False if there is none.
-    fn forget_first(&mut self) -> bool {
+    fn forget_first(&mut self, bounds: &AgentBounds) -> bool {
         let gone = self.workers.iter().filter(|known| !known.1.is_connected());
         let first = gone
             .min_by_key(|known| known.1.presence)
             .map(|known| *known.0);
-        first.is_some_and(|worker| self.forget(worker))
+        first.is_some_and(|worker| self.forget(worker, bounds))
     }
 
-    fn forget(&mut self, worker: WorkerId) -> bool {
+    fn forget(&mut self, worker: WorkerId, bounds: &AgentBounds) -> bool {
         let Some(mut known) = self.workers.remove(&worker) else {
             return false;
         };
         known.abandon();
-        self.gauges -= known.clear_gauges();
         self.forgotten = std::mem::take(&mut self.forgotten).plus(&known.ledger());
         self.spilled.workers += 1;
+        if !known.left {
+            self.faded.insert(worker, known);
+        }
+        while self.faded.len() > count(bounds.returns_max) {
+            let first = self.faded.iter().min_by_key(|known| known.1.presence);
+            let Some(first) = first.map(|known| *known.0) else {
+                break;
+            };
+            self.faded.remove(&first);
+        }
         true
     }
 
@@ -282,17 +301,6 @@ impl Account {
         }
     }
 
-    /// Forgets the gauges of workers that have gone when so many periods were closed, or before.
-    fn clear_gauges_of_gone(&mut self, until: u64) {
-        for worker in self.workers.values_mut() {
-            if let Presence::Gone { periods, .. } = worker.presence {
-                if periods <= until {
-                    self.gauges -= worker.clear_gauges();
-                }
-            }
-        }
-    }
-
     /// The heartbeat of this id goes to no sink any more.
     pub(crate) fn close(&mut self, id: &str, fate: Fate, bounds: &AgentBounds) {
         let Some(frozen) = self.frozen.take_if(|frozen| frozen.report.id() == id) else {
@@ -303,9 +311,6 @@ impl Account {
             self.spilled.reports += 1;
         }
         self.periods += 1;
-        if let Some(until) = self.periods.checked_sub(GAUGES_KEPT_PERIODS) {
-            self.clear_gauges_of_gone(until);
-        }
         let kept_since = self.periods.checked_sub(u64::from(bounds.gone_periods));
         let is_over = |worker: &Worker| match worker.presence {
             Presence::Connected => false,
@@ -320,7 +325,7 @@ impl Account {
             .map(|(&id, _)| id)
             .collect();
         for worker in over {
-            self.forget(worker);
+            self.forget(worker, bounds);
         }
     }
 
@@ -343,6 +348,9 @@ impl Account {
             None => {}
             Some(Some(worker)) => worker.attack_withheld(),
             Some(None) => {
+                if let Some(worker) = whose.and_then(|worker| self.faded.get_mut(&worker)) {
+                    worker.attack_withheld();
+                }
                 let attack = super::workers::ONE_ATTACK;
                 self.forgotten.applied = self.forgotten.applied.minus(attack);
                 self.forgotten.drop_for(DropReason::SinkBound, attack);
@@ -372,6 +380,11 @@ impl Account {
 
     pub(crate) fn config(&self) -> Option<&ConfigDocument> {
         self.config.as_ref()
+    }
+
+    /// Whether the configuration was set while an agent ran, and is not what one began with.
+    pub(crate) fn config_was_set(&self) -> bool {
+        self.config.is_some() && self.config_origin == ConfigOrigin::Set
     }
 
     /// The heartbeat that is on its way.

@@ -53,9 +53,10 @@ impl Application {
         self
     }
 
-    /// The configuration to begin with: any type that JSON can hold. One that a journal remembers
-    /// stands above it, so that the end of an agent does not undo what was set. One that can't be
-    /// encoded fails the start.
+    /// The configuration to begin with: any type that JSON can hold. One that was set since, by
+    /// [`Agent::set_config`](crate::aggregator::Agent::set_config) or a source, and that a journal
+    /// remembers, stands above it, so that the end of an agent does not undo what was set. What an
+    /// earlier build began with does not. One that can't be encoded fails the start.
     pub fn config<T: Serialize>(mut self, config: &T) -> Self {
         let json = serde_json::to_string(config);
         self.config = Some(json.map_err(|error| error.to_string()));

@@ -363,3 +363,57 @@ impl Beat {
         Some(if taken { Fate::Taken } else { Fate::Lost })
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+    use crate::aggregator::Heartbeat;
+
+    fn beat(id: &str) -> Arc<Report> {
+        let id = id.to_owned();
+        Arc::new(Report::Heartbeat(Heartbeat {
+            id,
+            ..Heartbeat::default()
+        }))
+    }
+
+    /// What becomes of a sink's next item. At once, as none of these has to wait.
+    fn give(board: &Board, sink: usize, outcome: Outcome, now: Duration) {
+        let (item, _) = board.next(sink).unwrap();
+        board.done(sink, item, outcome, now);
+    }
+
+    #[test]
+    fn a_sink_that_has_failed_for_five_minutes_is_not_waited_for() {
+        let board = Board::new(vec!["good".to_owned(), "bad".to_owned()]);
+        let failed = || Outcome::Failed("down".to_owned());
+        let began = Duration::from_secs(100);
+        board.post_beat("shop", beat("1"));
+        give(&board, 0, Outcome::Taken, began);
+        give(&board, 1, failed(), began);
+        let almost = began + LAGGARD_AFTER - Duration::from_millis(1);
+        give(&board, 1, failed(), almost);
+        assert_eq!(board.collect(almost), Collected::default());
+        let over = board.collect(began + LAGGARD_AFTER);
+        let closed = |id: &str, fate| vec![("shop".to_owned(), id.to_owned(), fate)];
+        assert_eq!(over.beats, closed("1", Fate::Taken));
+        assert_eq!(board.progress()[1].0.missed, 1);
+        // As long as no other has it, there is no end to waiting.
+        board.post_beat("shop", beat("2"));
+        give(&board, 1, failed(), began + LAGGARD_AFTER);
+        let hours = began + 100 * LAGGARD_AFTER;
+        assert!(board.collect(hours).beats.is_empty());
+        give(&board, 0, Outcome::Taken, hours);
+        assert_eq!(board.collect(hours).beats, closed("2", Fate::Taken));
+        // Once it works again it is waited for again.
+        board.post_beat("shop", beat("3"));
+        give(&board, 1, Outcome::Taken, hours);
+        give(&board, 0, Outcome::Taken, hours);
+        assert_eq!(board.collect(hours).beats, closed("3", Fate::Taken));
+        board.post_beat("shop", beat("4"));
+        give(&board, 0, Outcome::Taken, hours);
+        give(&board, 1, failed(), hours);
+        assert!(board.collect(hours).beats.is_empty());
+    }
+}

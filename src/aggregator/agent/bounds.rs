@@ -23,9 +23,14 @@ pub struct AgentBounds {
     /// Workers that are remembered, connected or gone. One more takes the place of the one that has
     /// gone first; if all are connected it is refused.
     pub workers_max: u32,
-    /// A worker that has gone is remembered for so many periods, in case that it comes back. Who comes
-    /// back later begins anew: what had not been acknowledged to it may then be counted twice.
+    /// A worker that has gone is named in the status for so many periods.
     pub gone_periods: u32,
+    /// Of the workers that have gone without a farewell, and are named no more, so many are known again
+    /// should they come back. To one beyond that the agent says that it does not know it, and what may
+    /// have been counted already is not counted again: see [`DropReason::InDoubt`].
+    ///
+    /// [`DropReason::InDoubt`]: crate::aggregator::DropReason::InDoubt
+    pub returns_max: u32,
     /// Counters in one period. One more is added to the series `overflow` of its name.
     pub counters_max: u32,
     /// Histograms in one period, likewise.
@@ -49,6 +54,7 @@ impl Default for AgentBounds {
             applications_max: 64,
             workers_max: 4096,
             gone_periods: 1440,
+            returns_max: 16_384,
             counters_max: 10_000,
             histograms_max: 2_000,
             keys_max: 10_000,

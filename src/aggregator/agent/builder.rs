@@ -13,8 +13,9 @@ use super::application::Application;
 use super::beats::Beats;
 use super::board::Board;
 use super::bounds::AgentBounds;
+use super::build::is_newer;
 use super::clerk::{Clerk, Desks};
-use super::clock::Clock;
+use super::clock::{Clock, Wall};
 use super::courier::Courier;
 use super::desk::{Desk, HandOver, Refusals};
 use super::ended::Vitals;
@@ -24,9 +25,9 @@ use super::running::Agent;
 use super::state::State;
 use super::tray::Tray;
 use super::watcher::Watcher;
-use crate::aggregator::Reports;
 use crate::aggregator::journal::{Journal, JournalLimits};
 use crate::aggregator::sink::Sink;
+use crate::aggregator::{Reports, UnixMicros};
 use crate::server::{BindError, Server, ServerBuilder};
 use crate::settings::{Settings, SettingsError};
 use crate::transport::Transport;
@@ -53,6 +54,7 @@ pub struct AgentBuilder {
     interval_key: Option<String>,
     journal: Option<(PathBuf, JournalLimits)>,
     hand_over: Option<HandOver>,
+    wall: Wall,
 }
 
 /// The keys of the section `[agent]`.
@@ -78,6 +80,7 @@ impl AgentBuilder {
             interval_key: Some("heartbeat_interval".to_owned()),
             journal: None,
             hand_over: None,
+            wall: UnixMicros::now,
         }
     }
 
@@ -95,7 +98,8 @@ impl AgentBuilder {
     }
 
     /// Where to listen, the limits of connections, and the keys of `[agent]`: `heartbeat`,
-    /// `first_heartbeat` and `journal` (a directory), which stand above what the program says.
+    /// `first_heartbeat` and `journal` (a directory). What the program says of one of these itself,
+    /// before or after, stands above it.
     ///
     /// Without, they are [loaded](Settings::load) for the name of the first application.
     pub fn settings(mut self, settings: &Settings) -> Self {
@@ -152,6 +156,14 @@ impl AgentBuilder {
         self
     }
 
+    /// Makes room for agents of newer builds than this, and for no others: `1.10.0` is newer than
+    /// `1.9.3`, and than `1.10.0-rc.1`. They say what they are by
+    /// [`lifecycle::hand_over`](crate::aggregator::lifecycle::hand_over).
+    pub fn hand_over_to_newer(self, this_build: impl Into<String>) -> Self {
+        let this = this_build.into();
+        self.hand_over(move |other| is_newer(other, &this))
+    }
+
     /// Asked when another agent wants to take over; it says what build it is. If nothing is said,
     /// nobody may.
     pub fn hand_over(mut self, agrees: impl FnMut(&str) -> bool + Send + 'static) -> Self {
@@ -171,14 +183,12 @@ impl AgentBuilder {
                 .load()?,
         };
         let section: Section = settings.section("agent")?;
-        let heartbeat = section.heartbeat.or(self.heartbeat);
+        let heartbeat = self.heartbeat.or(section.heartbeat);
         let heartbeat = heartbeat.unwrap_or(Duration::from_secs(60));
-        let first = section.first_heartbeat.or(self.first_heartbeat);
+        let first = self.first_heartbeat.or(section.first_heartbeat);
         let beats = Beats::new(heartbeat, first.unwrap_or(Duration::from_secs(5)));
-        if let Some(directory) = section.journal {
-            let limits = self.journal.take().map(|(_, limits)| limits);
-            self.journal = Some((directory, limits.unwrap_or_default()));
-        }
+        let of_section = || Some((section.journal?, JournalLimits::default()));
+        self.journal = self.journal.take().or_else(of_section);
         self.assemble(&settings, beats)
     }
 
@@ -211,7 +221,7 @@ impl AgentBuilder {
     }
 
     fn assemble(mut self, settings: &Settings, beats: Beats) -> Result<Agent, AgentError> {
-        let clock = Clock::starting_now();
+        let clock = Clock::starting_now(self.wall);
         let tray = Tray::new(TRAY_COUNT_MAX, TRAY_LEN_MAX);
         let refusals = Arc::new(Refusals::default());
         let mut applications = std::mem::take(&mut self.applications);
@@ -350,4 +360,88 @@ fn is_of_the_disk(error: &io::Error) -> bool {
         error.kind(),
         PermissionDenied | QuotaExceeded | ReadOnlyFilesystem | StorageFull
     )
+}
+
+#[cfg(all(test, feature = "tcp"))]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::sync::mpsc::{Sender, channel};
+
+    use super::*;
+    use crate::aggregator::sink::SinkError;
+    use crate::aggregator::{Attack, RateLimit, Report, Worker};
+    use crate::backend::Tcp;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    /// What the clock on the wall says.
+    static WALL: AtomicU64 = AtomicU64::new(0);
+
+    fn wall() -> UnixMicros {
+        UnixMicros(WALL.load(Ordering::SeqCst))
+    }
+
+    struct Telling(Sender<Report>);
+
+    impl Sink for Telling {
+        fn name(&self) -> &str {
+            "telling"
+        }
+
+        fn deliver(&mut self, report: &Report) -> Result<(), SinkError> {
+            self.0.send(report.clone()).ok();
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_running_agent_goes_on_whatever_becomes_of_the_clock_on_the_wall() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = Transport::new(Tcp::new(folder.path().join("key")), "127.0.0.1:0");
+        let (sender, reports) = channel();
+        let shop = Application::named("shop").rule("login", RateLimit::new(3, HOUR));
+        let mut builder = Agent::builder(shop)
+            .settings(&Settings::from_text("", "wayside.toml").unwrap())
+            .listen(place.clone())
+            .heartbeat(HOUR)
+            .first_heartbeat(HOUR)
+            .sink(Telling(sender));
+        builder.wall = wall;
+        let agent = builder.start().unwrap();
+        let place = place.at(agent.endpoints()[0].address());
+        let worker = Worker::builder("shop").transport(place).start().unwrap();
+        let login = worker.rule("login").timeout(PATIENCE);
+        worker.flush(PATIENCE).unwrap();
+        let (mut end, mut version, mut allowed, mut counted) = (0, 0, 0, 0);
+        // Also by an hour to and fro, which would make room if limits went by it.
+        for micros in [1 << 50, 5, (1 << 50) + 7_200_000_000, 1 << 50, 0, u64::MAX] {
+            WALL.store(micros, Ordering::SeqCst);
+            worker.counter("requests").one();
+            worker.attack(Attack::new("sql_injection")).unwrap();
+            worker.flush(PATIENCE).unwrap();
+            allowed += u32::from(login.allow("eve"));
+            let next = agent.set_config("shop", &micros).unwrap();
+            assert!(next > version, "{next} after {version}");
+            version = next;
+            agent.beat();
+            assert!(matches!(
+                reports.recv_timeout(PATIENCE).unwrap(),
+                Report::Attack(_)
+            ));
+            let Report::Heartbeat(heartbeat) = reports.recv_timeout(PATIENCE).unwrap() else {
+                panic!("it is a heartbeat");
+            };
+            assert!(heartbeat.from.0 >= end && heartbeat.to >= heartbeat.from);
+            end = heartbeat.to.0;
+            let requests = heartbeat.counters.iter();
+            let requests = requests.filter(|count| count.series.name == "requests");
+            counted += requests.map(|count| count.value).sum::<u64>();
+            assert!(heartbeat.ledger.is_balanced());
+        }
+        assert_eq!((allowed, counted), (3, 6));
+        worker.close(PATIENCE).unwrap();
+        assert!(agent.shutdown(PATIENCE).is_complete());
+    }
 }

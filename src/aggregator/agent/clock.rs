@@ -9,19 +9,24 @@ use crate::ambient;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Clock {
     start: Instant,
+    wall: Wall,
 }
 
+/// Asks the clock on the wall, which may jump.
+pub(crate) type Wall = fn() -> UnixMicros;
+
 impl Clock {
-    pub(crate) fn starting_now() -> Self {
+    pub(crate) fn starting_now(wall: Wall) -> Self {
         Self {
             start: ambient::now(),
+            wall,
         }
     }
 
     pub(crate) fn moment(self) -> Moment {
         Moment {
             steady: ambient::now().saturating_duration_since(self.start),
-            unix: UnixMicros::now(),
+            unix: (self.wall)(),
         }
     }
 

@@ -4,23 +4,23 @@ use std::time::Duration;
 
 use crate::aggregator::{ConfigDocument, UnixMicros};
 
-/// The document that follows on another.
-///
-/// # Errors
-/// It is the same: the version that it has.
-pub(crate) fn next(
-    last: Option<&ConfigDocument>,
-    json: String,
-    at: UnixMicros,
-) -> Result<ConfigDocument, u64> {
+/// What follows on a document.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Next {
+    /// The one that there is.
+    Same(ConfigDocument),
+    Another(ConfigDocument),
+}
+
+pub(crate) fn next(last: Option<&ConfigDocument>, json: String, at: UnixMicros) -> Next {
     let hash = hash(&json);
     if let Some(same) = last.filter(|last| last.hash == hash && last.json == json) {
-        return Err(same.version);
+        return Next::Same(same.clone());
     }
     // Seconds since 1970 to begin with: so versions rise over agents that remember nothing, too.
     let seconds = at.0 / 1_000_000;
     let version = last.map_or(seconds.max(1), |last| last.version.saturating_add(1));
-    Ok(ConfigDocument {
+    Next::Another(ConfigDocument {
         version,
         hash,
         json,
@@ -56,10 +56,15 @@ mod tests {
     #[test]
     fn versions_rise_with_changes_only() {
         let at = UnixMicros(1_000_000_000);
-        let first = next(None, "1".to_owned(), at).unwrap();
+        let another = |last, json: &str, at| match next(last, json.to_owned(), at) {
+            Next::Another(document) => document,
+            Next::Same(same) => panic!("{same:?}"),
+        };
+        let first = another(None, "1", at);
         assert_eq!(first.version, 1000);
-        assert_eq!(next(Some(&first), "1".to_owned(), at), Err(1000));
-        let second = next(Some(&first), "2".to_owned(), UnixMicros(0)).unwrap();
+        let same = next(Some(&first), "1".to_owned(), at);
+        assert_eq!(same, Next::Same(first.clone()));
+        let second = another(Some(&first), "2", UnixMicros(0));
         assert_eq!(second.version, 1001);
         assert_ne!(first.hash, second.hash);
     }

@@ -29,6 +29,7 @@ mod application;
 mod beats;
 mod board;
 mod bounds;
+mod build;
 mod builder;
 mod clerk;
 mod clock;

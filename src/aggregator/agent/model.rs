@@ -62,8 +62,9 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-fn bounds() -> AgentBounds {
+fn bounds(returns_max: u32) -> AgentBounds {
     AgentBounds {
+        returns_max,
         workers_max: 4,
         gone_periods: 1,
         counters_max: 3,
@@ -81,12 +82,14 @@ struct Modeled {
     recorded: Totals,
     batch: u64,
     last_batch: Option<Batch>,
+    /// The agent may have it.
+    was_sent: bool,
+    /// What it has given up because it may have been counted.
+    in_doubt: u64,
     attacks: u64,
     acknowledged_batch: u64,
     acknowledged_attack: u64,
     acknowledged: Totals,
-    /// It was welcomed once.
-    greeted: bool,
     /// The agent has it as connected.
     connected: bool,
 }
@@ -97,6 +100,41 @@ impl Modeled {
             application: APPLICATIONS[place % 2].to_owned(),
             worker: WorkerId(self.id),
         }
+    }
+
+    /// The agent does not know whether the last batch was counted: it does not go again.
+    fn doubt(&mut self) {
+        let Some(batch) = self.last_batch.as_mut().filter(|_| self.was_sent) else {
+            return;
+        };
+        self.in_doubt += batch
+            .counters
+            .drain(..)
+            .map(|(_, value)| value)
+            .sum::<u64>();
+        let dropped = self.dropped();
+        if let Some(batch) = &mut self.last_batch {
+            batch.dropped = dropped;
+        }
+    }
+
+    fn dropped(&self) -> Vec<(DropReason, Totals)> {
+        let counted = self.in_doubt;
+        let what = Totals {
+            counted,
+            ..Totals::default()
+        };
+        (counted > 0)
+            .then_some((DropReason::InDoubt, what))
+            .into_iter()
+            .collect()
+    }
+
+    /// What it has not heard of.
+    fn pending(&self) -> u64 {
+        let batch = self.last_batch.iter();
+        let counts = batch.flat_map(|batch| &batch.counters);
+        counts.map(|(_, value)| value).sum()
     }
 }
 
@@ -115,12 +153,18 @@ struct World {
     heartbeats: BTreeMap<String, Heartbeat>,
     reports: BTreeMap<String, u64>,
     frozen: u64,
-    /// Batches that are in no heartbeat because a crash took them after they were acknowledged.
+    /// There is no journal: batches are in no heartbeat because a crash took them.
     lossy: bool,
+    returns_max: u32,
+    /// All that was ever recorded, and what any agent ever brought to the sink.
+    ever_recorded: u64,
+    ever_taken: u64,
+    /// Of what was recorded, what nobody can be sure of: it was in doubt, or its worker was killed.
+    unsure: u64,
 }
 
 impl World {
-    fn new(lossy: bool) -> Self {
+    fn new(lossy: bool, returns_max: u32) -> Self {
         let mut world = Self {
             state: State::default(),
             snapshot: None,
@@ -133,6 +177,10 @@ impl World {
             reports: BTreeMap::new(),
             frozen: 0,
             lossy,
+            returns_max,
+            ever_recorded: 0,
+            ever_taken: 0,
+            unsure: 0,
         };
         world.start();
         for _ in 0..6 {
@@ -151,7 +199,8 @@ impl World {
     }
 
     fn start(&mut self) {
-        self.record(Record::Started { bounds: bounds() });
+        let bounds = bounds(self.returns_max);
+        self.record(Record::Started { bounds });
         for application in APPLICATIONS {
             self.record(Record::Opened {
                 application: application.to_owned(),
@@ -238,12 +287,6 @@ impl World {
     fn hello(&mut self, place: usize) {
         let worker = &self.workers[place];
         let whose = worker.whose(place);
-        let known = self.state.worker(&whose).is_some();
-        if !known && worker.greeted && !self.lossy {
-            // It was forgotten, and would begin anew: what was not acknowledged would count twice.
-            self.replace(place);
-            return;
-        }
         if !self
             .account(place)
             .has_room_for(whose.worker, self.state.bounds())
@@ -260,13 +303,16 @@ impl World {
             acknowledged: worker.acknowledged,
             config_hash: None,
         };
+        let known = self.account(place).knows(&hello);
         self.record(Record::Hello {
             hello: Box::new(hello),
         });
         self.sync();
         self.workers[place].connected = true;
-        self.workers[place].greeted = true;
         self.hear_welcome(place);
+        if !known {
+            self.workers[place].doubt();
+        }
     }
 
     /// What was taken and not heard of is acknowledged by the welcome.
@@ -282,7 +328,7 @@ impl World {
         let worker = &mut self.workers[place];
         if let Some(batch) = worker.last_batch.take_if(|batch| batch.seq <= seq) {
             worker.acknowledged_batch = batch.seq;
-            worker.acknowledged.counted = batch.recorded.counted;
+            worker.acknowledged.counted = batch.recorded.counted - worker.in_doubt;
         }
     }
 
@@ -302,8 +348,11 @@ impl World {
             counters: vec![(Series::new(&name, &[]), value)],
             gauges: vec![(Series::new(&name, &[]), 1.0)],
             recorded: worker.recorded,
+            dropped: worker.dropped(),
             ..Batch::default()
         });
+        worker.was_sent = false;
+        self.ever_recorded += value;
     }
 
     fn send_batch(&mut self, place: usize, heard: bool) {
@@ -312,6 +361,7 @@ impl World {
         let Some(batch) = worker.last_batch.clone().filter(|_| worker.connected) else {
             return;
         };
+        self.workers[place].was_sent = true;
         let seq = batch.seq;
         match self.state.worker(&whose).unwrap().batch_order(seq) {
             Order::Next => self.record(Record::Batch {
@@ -374,6 +424,7 @@ impl World {
         let fresh = self.fresh();
         let old = std::mem::replace(&mut self.workers[place], fresh);
         self.past = self.past.plus(old.recorded);
+        self.unsure += old.in_doubt + old.pending();
     }
 
     fn freeze(&mut self, place: usize) {
@@ -406,6 +457,10 @@ impl World {
         let fate = if taken { Fate::Taken } else { Fate::Lost };
         if taken {
             let before = self.heartbeats.insert(id.clone(), heartbeat.clone());
+            if before.is_none() {
+                let counts = heartbeat.counters.iter();
+                self.ever_taken += counts.map(|count| count.value).sum::<u64>();
+            }
             assert!(
                 before.is_none_or(|before| before == *heartbeat),
                 "{id} has changed"
@@ -517,7 +572,7 @@ proptest! {
 
     #[test]
     fn with_a_journal_all_sums_are_those_of_the_workers(steps in prop::collection::vec(step(), 1..120)) {
-        let mut world = World::new(false);
+        let mut world = World::new(false, 100);
         for step in steps {
             world.take(step);
             world.check();
@@ -554,7 +609,7 @@ proptest! {
 
     #[test]
     fn without_one_what_a_crash_took_is_counted(steps in prop::collection::vec(step(), 1..120)) {
-        let mut world = World::new(true);
+        let mut world = World::new(true, 100);
         for step in steps {
             world.take(step);
             world.check();
@@ -562,6 +617,8 @@ proptest! {
         world.settle();
         world.check();
         let ledger = world.ledger();
+        // Whatever agents forget, nothing is reported twice.
+        prop_assert!(world.ever_taken <= world.ever_recorded);
         prop_assert_eq!(world.sum_taken(), ledger.applied.counted);
         for (place, worker) in world.workers.iter().enumerate() {
             if let Some(known) = world.state.worker(&worker.whose(place)) {
@@ -570,5 +627,23 @@ proptest! {
                 prop_assert_eq!(known.ledger().pending, Totals::default());
             }
         }
+    }
+    #[test]
+    fn who_was_forgotten_for_good_is_never_counted_twice(
+        steps in prop::collection::vec(step(), 1..120), returns_max in 0..2_u32,
+    ) {
+        let mut world = World::new(false, returns_max);
+        for step in steps {
+            world.take(step);
+            world.check();
+        }
+        world.settle();
+        world.check();
+        for worker in &world.workers {
+            world.unsure += worker.in_doubt + worker.pending();
+        }
+        let unsent = world.ledger().dropped.get(&DropReason::SinkBound).map_or(0, |it| it.counted);
+        prop_assert!(world.ever_taken <= world.ever_recorded);
+        prop_assert!(world.ever_recorded <= world.ever_taken + unsent + world.unsure);
     }
 }

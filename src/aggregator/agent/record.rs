@@ -41,6 +41,7 @@ pub(crate) enum Record {
     Config {
         application: String,
         document: ConfigDocument,
+        origin: ConfigOrigin,
     },
     /// The open period ends here, and is now the heartbeat of this id.
     Freeze {
@@ -65,6 +66,16 @@ pub(crate) enum Record {
 pub(crate) struct Whose {
     pub(crate) application: String,
     pub(crate) worker: WorkerId,
+}
+
+/// Where a configuration comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) enum ConfigOrigin {
+    /// An agent began with it.
+    #[default]
+    Beginning,
+    /// It was set since then, by the program or a source.
+    Set,
 }
 
 /// How it ended for something that was offered to the sinks.

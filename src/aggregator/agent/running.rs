@@ -15,7 +15,7 @@ use super::farewell::Farewell;
 use super::status::Status;
 use super::tray::{Order, Task, Tray};
 use super::watcher::Watcher;
-use crate::aggregator::{AgentPush, Reports};
+use crate::aggregator::Reports;
 use crate::ambient;
 use crate::endpoint::Endpoint;
 use crate::server::ServerThread;
@@ -184,7 +184,6 @@ impl Agent {
         let Some(clerk) = lock(&self.clerk).take() else {
             return Farewell::default();
         };
-        self.server.broadcast(&AgentPush::Ending);
         // The other half is for the sinks.
         let finished = self.server.shutdown(timeout / 2);
         let (answer, answered) = mpsc::channel();

@@ -89,9 +89,10 @@ impl State {
             Record::Config {
                 application,
                 document,
+                origin,
             } => {
                 if let Some(account) = self.accounts.get_mut(&application) {
-                    account.set_config(document);
+                    account.set_config(document, origin);
                 }
             }
             Record::Freeze {

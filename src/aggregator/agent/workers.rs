@@ -20,6 +20,8 @@ use crate::aggregator::{
 pub(crate) struct Worker {
     pub(crate) process: u32,
     pub(crate) presence: Presence,
+    /// It has taken leave: it won't come back.
+    pub(crate) left: bool,
     /// The last batch that is applied.
     pub(crate) batch_applied: u64,
     /// The last attack that is taken.
@@ -93,6 +95,7 @@ impl Worker {
         Self {
             process,
             presence: Presence::Connected,
+            left: false,
             batch_applied: 0,
             attack_taken: 0,
             taken: Totals::default(),
@@ -114,6 +117,9 @@ impl Worker {
     /// It has said hello. What an agent has acknowledged to it and we don't know of is lost.
     pub(crate) fn greet(&mut self, hello: &Hello, config: Option<&ConfigDocument>) {
         self.presence = Presence::Connected;
+        self.left = false;
+        // It is back.
+        self.own_drops.remove(&DropReason::Abandoned);
         self.process = hello.process;
         self.took_part = true;
         let mut lost = Totals::default();
@@ -133,6 +139,11 @@ impl Worker {
         self.drop_own(DropReason::AgentLost, lost);
         let same = config.filter(|document| hello.config_hash == Some(document.hash));
         self.config = same.map(|document| document.version);
+    }
+
+    /// Whether all that was ever acknowledged to it is known here.
+    pub(crate) fn is_known_up_to(&self, hello: &Hello) -> bool {
+        self.batch_applied >= hello.batch_acknowledged
     }
 
     pub(crate) fn batch_order(&self, seq: u64) -> Order {
@@ -200,7 +211,7 @@ impl Worker {
         &self.gauges
     }
 
-    /// Forgets the gauges; how many there were.
+    /// Forgets the gauges, as a worker that comes back says them again; how many there were.
     pub(crate) fn clear_gauges(&mut self) -> usize {
         std::mem::take(&mut self.gauges).len()
     }

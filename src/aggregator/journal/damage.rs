@@ -14,6 +14,9 @@ pub struct Damage {
     pub len: u64,
     /// What was wrong at that place.
     pub why: Why,
+    /// The file of the journal's directory where those bytes are kept, to be looked at. There is one such
+    /// file, and none for what a crash leaves.
+    pub kept: Option<String>,
 }
 
 /// What is wrong with a place in a journal.
@@ -39,11 +42,16 @@ impl fmt::Display for Damage {
             offset,
             len,
             why,
+            kept,
         } = self;
         write!(
             f,
             "journal {file}: cut at byte {offset}, {len} bytes lost: {why}"
-        )
+        )?;
+        match kept {
+            Some(kept) => write!(f, "; they are kept in the file {kept} beside it"),
+            None => Ok(()),
+        }
     }
 }
 

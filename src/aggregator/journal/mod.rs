@@ -12,7 +12,8 @@
 //! - **What [`sync`](Journal::sync) has returned for is there** after any crash of the process or the
 //!   system, in order and once. What was appended and not synced may be there, from its front on.
 //! - **Damage is cut off.** At the first record that can't be read the journal ends, and the
-//!   [`Replay`] says what was lost. Half a record at the end is what a crash leaves, and ordinary.
+//!   [`Replay`] says what was lost. Half a record at the end is what a crash leaves, and ordinary; anything
+//!   else is kept in the file `damaged`, the latest only, to be looked at.
 //! - **After an error nothing is taken** until [`compact`](Journal::compact) has begun a new segment: a
 //!   system that failed to write may forget what it was to write, and then say that all is well. So a
 //!   journal on a full disk stops; its owner goes on in memory, and compacts when there is room again.
@@ -45,7 +46,7 @@ pub use self::replay::Replay;
 
 use self::disk::{Directory, Disk, DiskFile};
 use self::reading::EntryRef;
-use self::replay::{Current, UNFINISHED, segment_name, wide};
+use self::replay::{Current, DAMAGED, UNFINISHED, segment_name, wide};
 use self::segment::{Begins, HEADER_LEN, Header, RECORD_HEAD_LEN};
 use crate::aggregator::files::{self, Lock};
 use crate::envelope::{EncodeError, append_body};
@@ -131,7 +132,7 @@ where
         disk: Box<dyn Disk>,
         limits: JournalLimits,
     ) -> io::Result<(Self, Replay<R, S>)> {
-        let found = replay::find(&*disk)?;
+        let mut found = replay::find(&*disk)?;
         let mut journal = Self {
             disk,
             limits,
@@ -141,6 +142,9 @@ where
             _lock: None,
             _types: PhantomData,
         };
+        if let Some(bytes) = found.damaged.take() {
+            journal.keep_aside(&bytes, &mut found.replay);
+        }
         let begun = match found.current {
             Some(current) => journal.resume(current),
             None => journal.begin(None),
@@ -240,6 +244,20 @@ where
             None => self.remove_others(),
         }
         Ok(())
+    }
+
+    /// Keeps what is about to be cut off, in place of what was kept of an earlier damage. That it can't
+    /// be kept changes nothing.
+    fn keep_aside(&self, bytes: &[u8], replay: &mut Replay<R, S>) {
+        let kept = self.disk.create(DAMAGED).and_then(|mut file| {
+            file.append(bytes)?;
+            file.sync()
+        });
+        match (kept, &mut replay.lost) {
+            (Ok(()), Some(damage)) => damage.kept = Some(DAMAGED.to_owned()),
+            // Half of it only takes room.
+            _ => drop(self.disk.remove(DAMAGED)),
+        }
     }
 
     /// Writes a new segment whole, gives it its name, and takes it for the present one.

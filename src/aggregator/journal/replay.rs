@@ -29,6 +29,8 @@ pub(super) struct Found<R, S> {
     pub(super) obsolete: Vec<String>,
     /// The highest number that any of them had.
     pub(super) number_max: u64,
+    /// The bytes that were lost, unless a crash explains them.
+    pub(super) damaged: Option<Vec<u8>>,
 }
 
 /// A segment that can be continued.
@@ -41,6 +43,8 @@ pub(super) struct Current {
 }
 
 const PREFIX: &str = "journal-";
+/// Where what was cut off is kept, to be looked at.
+pub(super) const DAMAGED: &str = "damaged";
 /// What a segment is called until it is whole.
 pub(super) const UNFINISHED: &str = "unfinished";
 
@@ -83,6 +87,7 @@ where
             .filter(|name| name == UNFINISHED)
             .collect(),
         number_max: numbers.first().copied().unwrap_or_default(),
+        damaged: None,
     };
     for number in numbers {
         let name = segment_name(number);
@@ -100,18 +105,30 @@ where
             Err(Unusable::Damaged { offset, why }) => damage(&name, &bytes, offset, why),
             Err(Unusable::Version(version)) => return Err(newer(&name, version)),
         };
-        // What the newest lost is what matters.
-        found.replay.lost.get_or_insert(damage);
+        found.lose(damage, &bytes);
         found.obsolete.push(name);
     }
     Ok(found)
 }
 
 impl<R, S> Found<R, S> {
+    /// What the newest segment has lost is what matters.
+    fn lose(&mut self, damage: Damage, bytes: &[u8]) {
+        if self.replay.lost.is_some() {
+            return;
+        }
+        let lost = usize::try_from(damage.offset).ok();
+        let lost = lost.and_then(|offset| bytes.get(offset..));
+        self.damaged = lost
+            .filter(|lost| damage.why != super::Why::Torn && !lost.is_empty())
+            .map(<[u8]>::to_vec);
+        self.replay.lost = Some(damage);
+    }
+
     fn take(&mut self, name: String, bytes: &[u8], reading: Reading<R, S>) {
         if let Some(why) = reading.damage {
             let damage = damage(&name, bytes, reading.sound_len, why);
-            self.replay.lost.get_or_insert(damage);
+            self.lose(damage, bytes);
         }
         self.replay.snapshot = reading.snapshot;
         self.replay.records = reading.records;
@@ -130,6 +147,7 @@ fn damage(file: &str, bytes: &[u8], offset: usize, why: super::Why) -> Damage {
         offset: wide(offset),
         len: wide(bytes.len().saturating_sub(offset)),
         why,
+        kept: None,
     }
 }
 

@@ -55,6 +55,29 @@ pub fn ensure_agent(
     bring_about(&post, spawn, deadline, connected)
 }
 
+/// Waits until there is no agent where the settings say, nor one that is still ending: its reports are
+/// brought away, its journal and its address are free. False if there still is one after that time.
+///
+/// It does not ask the agent to end: one leaves when it is idle, is told to by a signal, or
+/// [hands over](super::hand_over). Workers with [`WorkerBuilder::agent`] start the next one at once, so they
+/// must have ended first.
+///
+/// [`WorkerBuilder::agent`]: crate::aggregator::WorkerBuilder::agent
+///
+/// # Errors
+/// The settings' directory, or the lock in it, can't be used.
+pub fn wait_gone(settings: &Settings, patience: Duration) -> Result<bool, EnsureError> {
+    let deadline = ambient::now() + patience.min(crate::limits::DURATION_MAX);
+    let post = Post::of(settings)?;
+    while post.is_taken().map_err(EnsureError::Lock)? {
+        if ambient::now() >= deadline {
+            return Ok(false);
+        }
+        thread::park_timeout(LOOK_INTERVAL);
+    }
+    Ok(true)
+}
+
 /// The same with a connection of the caller's own, which waits so long and says whether it stands.
 pub(super) fn bring_about(
     post: &Post,
@@ -157,8 +180,8 @@ pub enum EnsureError {
     /// This process was started to be the agent, and does the program's own work instead.
     #[error("this process was started as the agent: call `lifecycle::hook` at the top of `main`")]
     NoHook,
-    /// Nobody can be elected.
-    #[error("the lock for starting an agent: {0}")]
+    /// Nobody can be elected, or it can't be seen whether there is an agent.
+    #[error("the agent's lock: {0}")]
     Lock(io::Error),
     /// The process can't be started.
     #[error("the agent can't be started: {0}")]

@@ -42,7 +42,7 @@ cfg_if::cfg_if! {
     }
 }
 
-pub use ensure::{EnsureError, Presence, ensure_agent};
+pub use ensure::{EnsureError, Presence, ensure_agent, wait_gone};
 pub use hand_over::{HandOverError, hand_over};
 pub use hook::hook;
 pub(crate) use keeper::Keeper;

@@ -1,5 +1,6 @@
 //! An agent that is the main work of its process.
 
+use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::thread;
@@ -14,6 +15,8 @@ use crate::settings::{Settings, SettingsError};
 
 /// How often it looks.
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
+/// How long one that was on threads of a program has to report what is left.
+const IN_PROCESS_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// An agent with all that it needs as a process of its own: there is one of them for an application,
 /// it ends on SIGTERM and SIGINT, and leaves when no worker was connected for a while.
@@ -33,14 +36,17 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[must_use = "it does nothing before `run`"]
-#[derive(Debug)]
 pub struct Resident {
     settings: Settings,
     agent: AgentBuilder,
     idle: Option<Duration>,
     farewell_timeout: Duration,
     predecessor_timeout: Duration,
+    on_start: Option<OnStart>,
 }
+
+/// Takes the agent that runs.
+type OnStart = Box<dyn FnOnce(&Arc<Agent>) + Send>;
 
 impl Resident {
     /// This agent where these settings say, which it is given. It leaves when no worker was
@@ -52,6 +58,7 @@ impl Resident {
             idle: Some(Duration::from_secs(300)),
             farewell_timeout: Duration::from_secs(10),
             predecessor_timeout: Duration::from_secs(15),
+            on_start: None,
         }
     }
 
@@ -79,6 +86,33 @@ impl Resident {
         self
     }
 
+    /// Called once with the agent, as soon as it runs: to keep it for threads of the program's own, which
+    /// give it other configurations ([`Agent::set_config`]), ask for heartbeats ([`Agent::beat`]) or end
+    /// it ([`Agent::end`]). It is not called where another agent stays.
+    ///
+    /// ```no_run
+    /// use wayside::Settings;
+    /// use wayside::aggregator::Agent;
+    /// use wayside::aggregator::lifecycle::Resident;
+    ///
+    /// let settings = Settings::builder().name("shop").load()?;
+    /// Resident::new(&settings, Agent::builder("shop"))
+    ///     .on_start(|agent| {
+    ///         let agent = agent.clone();
+    ///         std::thread::spawn(move || {
+    ///             for line in std::io::stdin().lines().map_while(Result::ok) {
+    ///                 agent.set_config("shop", &[line]).ok();
+    ///             }
+    ///         });
+    ///     })
+    ///     .run()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn on_start(mut self, call: impl FnOnce(&Arc<Agent>) + Send + 'static) -> Self {
+        self.on_start = Some(Box::new(call));
+        self
+    }
+
     /// Runs the agent until something ends it, and reports what is left. `None` if another one of this
     /// application is there and stays.
     ///
@@ -89,8 +123,8 @@ impl Resident {
         let Some(running) = self.start()? else {
             return Ok(None);
         };
-        let agent = Arc::new(running.agent);
-        let told = Arc::clone(&agent);
+        let agent = &running.agent;
+        let told = Arc::clone(agent);
         let signals = platform::on_end_signal(move || told.end(Ended::Shutdown));
         let signals = signals.map_err(ResidentError::Signals)?;
         let ended = match idle {
@@ -103,7 +137,7 @@ impl Resident {
         }
         drop(signals);
         // Until here nobody else may have the journal and the address.
-        drop(running.lock);
+        drop(running);
         Ok(Some(ended))
     }
 
@@ -120,16 +154,34 @@ impl Resident {
             }
             thread::park_timeout(LOOK_INTERVAL);
         };
-        let agent = self.agent.start()?;
-        Ok(Some(Running { agent, lock }))
+        let agent = Arc::new(self.agent.start()?);
+        if let Some(call) = self.on_start {
+            call(&agent);
+        }
+        Ok(Some(Running { agent, _lock: lock }))
     }
 }
 
 /// An agent, and the proof that there is no other.
 pub(super) struct Running {
-    // Dropped in this order.
-    pub(super) agent: Agent,
-    pub(super) lock: Lock,
+    agent: Arc<Agent>,
+    _lock: Lock,
+}
+
+impl Drop for Running {
+    /// Whoever has kept the agent has one that has ended. Only then is the lock let go.
+    fn drop(&mut self) {
+        self.agent.shutdown(IN_PROCESS_TIMEOUT);
+    }
+}
+
+impl fmt::Debug for Resident {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Resident")
+            .field("agent", &self.agent)
+            .field("idle", &self.idle)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Why an agent can't be run.

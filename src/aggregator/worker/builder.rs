@@ -24,6 +24,15 @@ pub struct WorkerBuilder<C = ()> {
     config: ConfigCell<C>,
     settings: Option<Settings>,
     agent: Option<Spawn>,
+    own: Own,
+}
+
+/// What the program says itself: it stands above the settings, whichever came first.
+#[derive(Default)]
+struct Own {
+    token: Option<String>,
+    limits: Option<WorkerLimits>,
+    client_limits: Option<Limits>,
 }
 
 impl WorkerBuilder<()> {
@@ -41,13 +50,15 @@ impl WorkerBuilder<()> {
             config: ConfigCell::new((), |_| Ok(())),
             settings: None,
             agent: None,
+            own: Own::default(),
         }
     }
 }
 
 impl<C: Send + Sync + 'static> WorkerBuilder<C> {
     /// Takes the transports of the settings, their limits, and the section `[worker]`: its keys are
-    /// the fields of [`WorkerLimits`], and `token`.
+    /// the fields of [`WorkerLimits`], and `token`. What the program says of one of these itself, before
+    /// or after, stands above it.
     ///
     /// # Errors
     /// The first mistake in `[worker]`; or the directory that the addresses derive from can't be
@@ -58,7 +69,7 @@ impl<C: Send + Sync + 'static> WorkerBuilder<C> {
         if self.recipe.limits.flush_interval.is_zero() {
             return Err(settings.reject("worker.flush_interval", "must be longer than nothing"));
         }
-        self.recipe.token = section.token.or(self.recipe.token);
+        self.recipe.token = section.token;
         self.recipe.transports.extend(settings.transports()?);
         self.recipe.client_limits = settings.limits().clone();
         self.settings = Some(settings.clone());
@@ -98,19 +109,19 @@ impl<C: Send + Sync + 'static> WorkerBuilder<C> {
 
     /// What the agent asks its workers for, if it does.
     pub fn token(mut self, token: impl Into<String>) -> Self {
-        self.recipe.token = Some(token.into());
+        self.own.token = Some(token.into());
         self
     }
 
-    /// Takes these bounds instead of the default ones.
+    /// Takes these bounds instead of the default ones, and of those of the settings.
     pub fn limits(mut self, limits: WorkerLimits) -> Self {
-        self.recipe.limits = limits;
+        self.own.limits = Some(limits);
         self
     }
 
-    /// Takes these bounds for the connection instead of the default ones.
+    /// Takes these bounds for the connection instead of the default ones, and of those of the settings.
     pub fn client_limits(mut self, limits: Limits) -> Self {
-        self.recipe.client_limits = limits;
+        self.own.client_limits = Some(limits);
         self
     }
 
@@ -142,6 +153,7 @@ impl<C: Send + Sync + 'static> WorkerBuilder<C> {
             config: ConfigCell::new(default, from_json),
             settings: self.settings,
             agent: self.agent,
+            own: self.own,
         }
     }
 
@@ -151,6 +163,9 @@ impl<C: Send + Sync + 'static> WorkerBuilder<C> {
     /// See [`StartError`]: nothing that has to do with an agent.
     pub fn start(self) -> Result<Worker<C>, StartError> {
         let mut recipe = self.recipe;
+        recipe.token = self.own.token.or(recipe.token);
+        recipe.limits = self.own.limits.unwrap_or(recipe.limits);
+        recipe.client_limits = self.own.client_limits.unwrap_or(recipe.client_limits);
         // Nothing less would leave time for anything else.
         let interval_min = std::time::Duration::from_millis(1);
         recipe.limits.flush_interval = recipe.limits.flush_interval.max(interval_min);
@@ -172,7 +187,10 @@ impl<C> fmt::Debug for WorkerBuilder<C> {
         f.debug_struct("WorkerBuilder")
             .field("application", &self.recipe.application)
             .field("transports", &self.recipe.transports)
-            .field("limits", &self.recipe.limits)
+            .field(
+                "limits",
+                self.own.limits.as_ref().unwrap_or(&self.recipe.limits),
+            )
             .finish_non_exhaustive()
     }
 }

@@ -15,6 +15,7 @@ use super::asking::{LastKnown, Policy};
 use super::config::ConfigSlot;
 use super::courier::{self, GOODBYE_TIMEOUT, Mailbox};
 use super::error::{CloseError, FlushError, StartError};
+use super::fresh::Fresh;
 use super::limits::WorkerLimits;
 use super::outgoing::{Identity, Outgoing, Tally};
 use super::registry::Registry;
@@ -152,6 +153,8 @@ impl Drop for Core {
 pub(crate) struct Process {
     id: WorkerId,
     registry: Mutex<Registry>,
+    /// How much there is in the cells that was not there at the last flush.
+    pub(crate) fresh: Arc<Fresh>,
     state: Mutex<State>,
     /// Something was acknowledged, or the worker has ended.
     changed: Condvar,
@@ -205,6 +208,9 @@ impl Process {
         let limits = &recipe.limits;
         let message_len_max = recipe.client_limits.frame_len_max.min(MESSAGE_LEN_MAX);
         let count = |max| usize::try_from(max).unwrap_or(usize::MAX);
+        let mailbox = Arc::new(Mailbox::default());
+        let flush_len = usize::try_from(limits.flush_len.0).unwrap_or(usize::MAX);
+        let fresh = Arc::new(Fresh::new(flush_len, Arc::clone(&mailbox)));
         let outgoing = Outgoing::new(Identity {
             hello: Hello {
                 worker: id,
@@ -222,14 +228,15 @@ impl Process {
         });
         Self {
             id,
-            registry: Mutex::new(Registry::new(limits)),
+            registry: Mutex::new(Registry::new(limits, Arc::clone(&fresh))),
+            fresh,
             state: Mutex::new(State {
                 outgoing,
                 closing: None,
                 ended: false,
             }),
             changed: Condvar::new(),
-            mailbox: Arc::new(Mailbox::default()),
+            mailbox,
             config,
             client: OnceLock::new(),
             last_known: Mutex::new(LastKnown::new(limits.last_known_max)),
@@ -316,19 +323,17 @@ impl Process {
             hellos_refused,
             batches_said,
             batches_taken,
-            attacks_said,
-            attacks_taken,
-            attacks_shortened,
-        } = self.state().outgoing.tally;
+            attacks,
+        } = self.state().outgoing.tally();
         let (series_overflowed, keys_overflowed) = self.registry().overflowed();
         WorkerCounters {
             hellos,
             hellos_refused,
             batches_sent: batches_said,
             batches_taken,
-            attacks_sent: attacks_said,
-            attacks_taken,
-            attacks_shortened,
+            attacks_sent: attacks.said,
+            attacks_taken: attacks.taken,
+            attacks_shortened: attacks.shortened,
             series_overflowed,
             keys_overflowed,
             fallbacks: self.fallbacks.read(),
@@ -341,7 +346,7 @@ impl Process {
     /// Empties the cells into the outgoing.
     pub(crate) fn empty_cells(&self, state: &mut State) {
         let mut registry = self.registry();
-        if state.outgoing.take_forgetful() {
+        if state.outgoing.take_welcomed() {
             registry.untake_gauges();
         }
         let taken = registry.take();

@@ -91,8 +91,6 @@ impl Mailbox {
         self.put(|mail| match push {
             AgentPush::AttacksTaken { number } => mail.taken = mail.taken.max(Some(number)),
             AgentPush::Config(document) => mail.config = Some(document),
-            // The connection's end follows, and then the next agent's.
-            AgentPush::Ending => {}
         });
     }
 }
@@ -208,7 +206,8 @@ impl Courier {
         }
         let outgoing = &mut state.outgoing;
         outgoing.handle_timeout(now);
-        let due = now >= self.next_flush || outgoing.is_flush_asked();
+        let due =
+            now >= self.next_flush || outgoing.is_flush_asked() || self.process.fresh.is_much();
         if outgoing.wants_more() && due {
             self.next_flush = now + self.flush_interval;
             self.process.empty_cells(&mut state);
@@ -224,6 +223,8 @@ impl Courier {
     fn open_mail(&mut self, now: Instant) {
         let mail = std::mem::take(&mut *lock(&self.process.mailbox.mail));
         if let Some(connected) = mail.connected {
+            // Those that ended with the old connection say whether anybody has seen them.
+            self.take_replies(now);
             self.calls.clear();
             let mut state = self.process.state();
             if connected {
@@ -280,7 +281,10 @@ impl Courier {
         let mut state = self.process.state();
         let reply = match reply {
             Ok(reply) => Some(reply),
-            Err(CallError::Lost { .. } | CallError::NotConnected(_)) if asked != Asked::Leave => {
+            Err(error) if asked != Asked::Leave && is_of_the_connection(&error) => {
+                if asked == Asked::Batch && !error.may_have_run() {
+                    state.outgoing.handle_batch_unseen();
+                }
                 state.outgoing.handle_lost();
                 return;
             }
@@ -339,6 +343,10 @@ impl Courier {
             Err(_) => Err(Unsaid::Apart),
         }
     }
+}
+
+fn is_of_the_connection(error: &CallError) -> bool {
+    matches!(error, CallError::Lost { .. } | CallError::NotConnected(_))
 }
 
 fn unsaid(error: SendError) -> Unsaid {

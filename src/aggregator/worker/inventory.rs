@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::core::Process;
+use super::fresh::Fresh;
 use super::handle::{Cell, Handle};
 use crate::aggregator::message::Sighting;
 use crate::aggregator::moment::UnixMicros;
@@ -76,6 +77,7 @@ pub(crate) struct InventoryCell {
     /// What went to [`OVERFLOW`].
     overflow: Mutex<Option<Seen>>,
     pub(crate) overflowed: Count,
+    fresh: Arc<Fresh>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -122,7 +124,7 @@ impl Seen {
 }
 
 impl InventoryCell {
-    pub(crate) fn new(keys_max: usize) -> Self {
+    pub(crate) fn new(keys_max: usize, fresh: Arc<Fresh>) -> Self {
         Self {
             parts: Default::default(),
             hasher: RandomState::new(),
@@ -130,6 +132,7 @@ impl InventoryCell {
             keys_max,
             overflow: Mutex::new(None),
             overflowed: Count::default(),
+            fresh,
         }
     }
 
@@ -142,9 +145,13 @@ impl InventoryCell {
         let part = usize::try_from(self.hasher.hash_one(key) % parts).expect("a remainder");
         let mut part = lock(&self.parts[part]);
         if let Some(seen) = part.get_mut(key) {
+            if seen.hits == 0 {
+                self.fresh.add(key.len());
+            }
             seen.again(hits, at);
         } else if self.keys.load(Ordering::Relaxed) < self.keys_max {
             self.keys.fetch_add(1, Ordering::Relaxed);
+            self.fresh.add(key.len());
             part.insert(key.into(), Seen::new(hits, at));
         } else {
             drop(part);
@@ -196,6 +203,10 @@ impl Cell for InventoryCell {
 mod tests {
     use super::*;
 
+    fn cell(keys_max: usize) -> InventoryCell {
+        InventoryCell::new(keys_max, Arc::new(Fresh::new(1000, Arc::default())))
+    }
+
     fn taken(cell: &InventoryCell) -> Vec<(String, u64)> {
         let mut sightings = Vec::new();
         cell.take("routes", &mut sightings);
@@ -207,7 +218,7 @@ mod tests {
 
     #[test]
     fn first_last_and_hits_are_since_the_last_taking() {
-        let cell = InventoryCell::new(10);
+        let cell = cell(10);
         for at in [5, 6, 9] {
             cell.seen("a", 1, UnixMicros(at));
         }
@@ -225,7 +236,7 @@ mod tests {
 
     #[test]
     fn keys_beyond_the_bound_are_seen_as_overflow_and_idle_ones_make_room() {
-        let cell = InventoryCell::new(2);
+        let cell = cell(2);
         for (key, hits) in [("a", 1), ("b", 2), ("c", 3), ("d", 4), ("a", 5)] {
             cell.seen(key, hits, UnixMicros(1));
         }

@@ -32,6 +32,9 @@ use crate::settings::Size;
 pub struct WorkerLimits {
     /// How long what was recorded waits before it is sent.
     pub flush_interval: Duration,
+    /// What was recorded is sent sooner when so many bytes have come together that were not there at the
+    /// last sending: of series that were made, and keys of inventories that were seen.
+    pub flush_len: Size,
     /// How long the last clone that is dropped waits for what is still to be sent. With no agent in
     /// reach it does not wait.
     pub drop_timeout: Duration,
@@ -59,6 +62,7 @@ impl Default for WorkerLimits {
     fn default() -> Self {
         Self {
             flush_interval: Duration::from_secs(1),
+            flush_len: Size(256 << 10),
             drop_timeout: Duration::from_secs(1),
             attacks_max: 10_000,
             attacks_len_max: Size(16 << 20),
@@ -82,6 +86,7 @@ pub(crate) struct Section {
     /// What the agent asks its workers for.
     pub(crate) token: Option<String>,
     flush_interval: Duration,
+    flush_len: Size,
     drop_timeout: Duration,
     attacks_max: u32,
     attacks_len_max: Size,
@@ -98,6 +103,7 @@ impl Default for Section {
     fn default() -> Self {
         let WorkerLimits {
             flush_interval,
+            flush_len,
             drop_timeout,
             attacks_max,
             attacks_len_max,
@@ -112,6 +118,7 @@ impl Default for Section {
         Self {
             token: None,
             flush_interval,
+            flush_len,
             drop_timeout,
             attacks_max,
             attacks_len_max,
@@ -130,6 +137,7 @@ impl Section {
     pub(crate) fn limits(&self) -> WorkerLimits {
         WorkerLimits {
             flush_interval: self.flush_interval,
+            flush_len: self.flush_len,
             drop_timeout: self.drop_timeout,
             attacks_max: self.attacks_max,
             attacks_len_max: self.attacks_len_max,
@@ -162,7 +170,7 @@ mod tests {
             Some(format!("{key} = {value}\n"))
         });
         let lines: Vec<String> = cells.collect();
-        assert_eq!(lines.len(), 11, "{lines:?}");
+        assert_eq!(lines.len(), 12, "{lines:?}");
         let text = format!("[worker]\n{}", lines.concat());
         let settings = Settings::from_text(&text, "docs/settings.md").unwrap();
         let section: Section = settings.section("worker").unwrap();

@@ -6,6 +6,7 @@
 //!   histogram, inventory
 //!   handle              how a handle finds its cell, also after a fork
 //!   registry            which cells there are, each once, within bounds
+//!   fresh               how much of that is new since the last flush
 //!   pieces              what was in the cells, cut into batches
 //!   outgoing            what is to be said, and what has become of it: pure
 //!   courier             the thread that talks with the agent
@@ -21,6 +22,7 @@ mod core;
 mod counter;
 mod courier;
 mod error;
+mod fresh;
 mod gauge;
 mod handle;
 mod histogram;

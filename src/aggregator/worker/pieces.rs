@@ -111,9 +111,7 @@ fn counted(count: u64) -> Totals {
 }
 
 fn len_of(series: &Series) -> usize {
-    let labels = series.labels.iter();
-    let labels = labels.map(|(name, value)| name.len() + value.len() + 2 * NUMBER_LEN);
-    series.name.len() + 2 * NUMBER_LEN + labels.sum::<usize>()
+    series.texts_len() + (1 + series.labels.len()) * 2 * NUMBER_LEN
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use histogram::Histogram as Plain;
 
 use super::counter::CounterCell;
+use super::fresh::Fresh;
 use super::gauge::GaugeCell;
 use super::histogram::HistogramCell;
 use super::inventory::InventoryCell;
@@ -32,6 +33,7 @@ pub(crate) struct Registry {
     inventories: BTreeMap<String, Arc<InventoryCell>>,
     keys_max: usize,
     by_way_of: Plain,
+    fresh: Arc<Fresh>,
 }
 
 /// Cells of one kind.
@@ -45,6 +47,7 @@ pub(crate) struct Table<T> {
     per_name_max: usize,
     /// The times that a series was not given because of a bound.
     overflowed: u64,
+    fresh: Arc<Fresh>,
 }
 
 /// What was taken out of all cells.
@@ -57,7 +60,7 @@ pub(crate) struct Taken {
 }
 
 impl<T: Default> Table<T> {
-    fn new(max: u32, per_name_max: u32) -> Self {
+    fn new(max: u32, per_name_max: u32, fresh: &Arc<Fresh>) -> Self {
         let count = |max| usize::try_from(max).unwrap_or(usize::MAX);
         Self {
             cells: HashMap::new(),
@@ -66,6 +69,7 @@ impl<T: Default> Table<T> {
             max: count(max),
             per_name_max: count(per_name_max),
             overflowed: 0,
+            fresh: Arc::clone(fresh),
         }
     }
 
@@ -77,6 +81,7 @@ impl<T: Default> Table<T> {
         let of_name = self.names.get(&series.name).copied();
         if self.total < self.max && of_name.unwrap_or(0) < self.per_name_max {
             self.total += 1;
+            self.fresh.add(series.texts_len());
             *self.names.entry(series.name.clone()).or_default() += 1;
             return Arc::clone(self.cells.entry(series.clone()).or_default());
         }
@@ -103,23 +108,23 @@ impl<T: Default> Table<T> {
 }
 
 impl Registry {
-    pub(crate) fn new(limits: &WorkerLimits) -> Self {
+    pub(crate) fn new(limits: &WorkerLimits, fresh: Arc<Fresh>) -> Self {
         let (series, per_name) = (limits.series_max, limits.series_per_name_max);
         Self {
-            counters: Table::new(series, per_name),
-            gauges: Table::new(series, per_name),
-            histograms: Table::new(limits.histograms_max, per_name),
+            counters: Table::new(series, per_name, &fresh),
+            gauges: Table::new(series, per_name, &fresh),
+            histograms: Table::new(limits.histograms_max, per_name, &fresh),
             inventories: BTreeMap::new(),
             keys_max: usize::try_from(limits.keys_max).unwrap_or(usize::MAX),
             by_way_of: Plain::with_config(&distribution::config()),
+            fresh,
         }
     }
 
     /// The inventory of a name: the same each time.
     pub(crate) fn inventory(&mut self, name: &str) -> Arc<InventoryCell> {
         let name = self.effective_inventory(name).to_owned();
-        let keys_max = self.keys_max;
-        let new = || Arc::new(InventoryCell::new(keys_max));
+        let new = || Arc::new(InventoryCell::new(self.keys_max, Arc::clone(&self.fresh)));
         Arc::clone(self.inventories.entry(name).or_insert_with(new))
     }
 
@@ -142,6 +147,7 @@ impl Registry {
 
     /// Takes what has come together in all cells.
     pub(crate) fn take(&mut self) -> Taken {
+        self.fresh.begin_again();
         let by_way_of = &mut self.by_way_of;
         let counters = self.counters.cells.iter().filter_map(|(series, cell)| {
             let count = cell.take();
@@ -208,11 +214,13 @@ mod tests {
     use super::*;
 
     fn registry(series_max: u32, series_per_name_max: u32) -> Registry {
-        Registry::new(&WorkerLimits {
+        let limits = WorkerLimits {
             series_max,
             series_per_name_max,
             ..WorkerLimits::default()
-        })
+        };
+        let fresh = Fresh::new(10_000, Arc::default());
+        Registry::new(&limits, Arc::new(fresh))
     }
 
     fn counter(registry: &mut Registry, name: &str, label: u32) -> Arc<CounterCell> {
@@ -231,6 +239,43 @@ mod tests {
             .counters
             .cell(&Series::new("a", &[("y", "2"), ("x", "1")]));
         assert!(Arc::ptr_eq(&one, &other));
+    }
+
+    #[test]
+    fn what_is_new_since_the_last_flush_adds_up_and_what_is_counted_on_does_not() {
+        let mut registry = registry(1000, 1000);
+        let rounds = |registry: &mut Registry, first: u32| {
+            let mut count = 0;
+            while !registry.fresh.is_much() && count < 1000 {
+                counter(registry, "requests", first + count).add(1);
+                registry.inventory("users").seen(
+                    &(first + count).to_string(),
+                    1,
+                    Default::default(),
+                );
+                count += 1;
+            }
+            count
+        };
+        // 32 bytes each, besides the texts.
+        let count = rounds(&mut registry, 0);
+        assert!((80..150).contains(&count), "{count}");
+        registry.take();
+        assert!(!registry.fresh.is_much());
+        for _ in 0..100_000 {
+            counter(&mut registry, "requests", 1).add(1);
+            registry.inventory("users").seen("1", 1, Default::default());
+        }
+        assert!(!registry.fresh.is_much());
+        // Keys that are seen again after a flush go into the next batch again.
+        registry.take();
+        (0..1000).for_each(|key| {
+            let key = (key % 500).to_string();
+            registry
+                .inventory("users")
+                .seen(&key, 1, Default::default());
+        });
+        assert!(registry.fresh.is_much());
     }
 
     #[test]

@@ -174,7 +174,9 @@ proptest! {
         let count = owner.count;
         owner.crash(seed);
         prop_assert_eq!(owner.count, count);
-        prop_assert_eq!(owner.disk.names().unwrap().len(), 1, "old segments are left");
+        let names = owner.disk.names().unwrap().into_iter();
+        let segments = names.filter(|name| name != DAMAGED).count();
+        prop_assert_eq!(segments, 1, "old segments are left");
     }
 }
 
@@ -279,7 +281,7 @@ fn a_new_segment_that_can_not_be_used_leaves_the_old_one() {
     let damage = replay.lost.unwrap();
     assert_eq!((damage.file, damage.why), (segment_name(3), Why::Header));
     journal.compact(&5).unwrap();
-    assert_eq!(disk.names().unwrap(), [segment_name(4)]);
+    assert_eq!(disk.names().unwrap(), [DAMAGED.to_owned(), segment_name(4)]);
 }
 
 #[test]
@@ -370,4 +372,44 @@ fn a_directory_of_the_system_keeps_what_was_synced() {
         let names: Vec<_> = std::fs::read_dir(&dir).unwrap().collect();
         assert_eq!(names.len(), 2, "the lock and one segment: {names:?}");
     }
+}
+
+#[test]
+fn what_was_cut_off_is_kept_aside_the_latest_only() {
+    let (disk, name) = sample();
+    // What a crash leaves is nothing to look at.
+    let whole = disk.bytes(&name);
+    disk.put(&name, &whole[..whole.len() - 1]);
+    let (journal, replay) = open(&disk);
+    let torn = replay.lost.unwrap();
+    assert_eq!((torn.why, torn.kept), (Why::Torn, None));
+    assert!(!disk.names().unwrap().contains(&DAMAGED.to_owned()));
+    drop(journal);
+
+    for byte in [1, 2] {
+        let mut changed = whole.clone();
+        changed[whole.len() - 3] ^= byte;
+        disk.put(&name, &changed);
+        let (_, replay) = open(&disk);
+        let damage = replay.lost.unwrap();
+        assert_eq!(damage.kept.as_deref(), Some(DAMAGED));
+        assert!(damage.to_string().contains("kept in the file damaged"));
+        let offset = usize::try_from(damage.offset).unwrap();
+        assert_eq!(disk.bytes(DAMAGED), changed[offset..]);
+    }
+    let others = disk.names().unwrap().into_iter();
+    assert_eq!(others.filter(|name| *name != segment_name(2)).count(), 1);
+}
+
+#[test]
+fn that_what_was_cut_off_can_not_be_kept_changes_nothing() {
+    let (disk, name) = sample();
+    let mut changed = disk.bytes(&name);
+    let last = changed.len() - 3;
+    changed[last] ^= 1;
+    disk.put(&name, &changed);
+    disk.set_room(Some(0));
+    let opened = Journal::<Record, u32>::open_on(Box::new(disk.clone()), SMALL);
+    let damage = opened.unwrap().1.lost.unwrap();
+    assert_eq!((damage.why, damage.kept), (Why::Checksum, None));
 }

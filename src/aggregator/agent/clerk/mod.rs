@@ -9,9 +9,12 @@
 //! Nothing is acknowledged, and nothing given to a sink, before it is kept as well as it can be.
 //! However many workers wait, there is one sync for all of them.
 
+mod configs;
+mod guests;
+mod says;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -19,29 +22,20 @@ use super::application::Application;
 use super::beats::Beats;
 use super::board::{Board, Withheld};
 use super::clock::Clock;
-use super::config;
-use super::desk::{Refusals, answer, bounded};
-use super::detector::{Detector, Sight};
+use super::desk::{Refusals, answer};
+use super::detector::Detector;
 use super::ended::{Ended, Vitals};
 use super::farewell::Farewell;
 use super::memory::{Keeping, Memory};
 use super::meter::Meter;
-use super::record::{Fate, Record, Whose};
-use super::status::{ApplicationStatus, MemoryStatus, QueueStatus, SinkStatus, Status};
+use super::record::{ConfigOrigin, Fate, Record, Whose};
 use super::tray::{Order as FromHere, Task, Tray};
-use super::workers::Order;
-use crate::aggregator::{
-    AgentPush, AgentReply, AttackReport, Batch, Finding, Hello, Moment, Reports, UnixMicros,
-};
+use crate::aggregator::{AgentPush, AgentReply, Moment, Reports, UnixMicros};
 use crate::ambient;
 use crate::server::{Peer, PeerKey, PushError, Responder};
-use crate::sync::lock;
 
 /// How often it looks after what could not be done at once.
 const TICK: Duration = Duration::from_millis(500);
-
-/// The workers that a status names.
-const STATUS_WORKERS_MAX: usize = 1000;
 
 pub(crate) struct Clerk {
     pub(crate) memory: Memory,
@@ -154,10 +148,13 @@ impl Clerk {
         }
         let json = application.config.take().transpose()?;
         let account = self.memory.state.account(&name);
-        let is_remembered = account.is_some_and(|account| account.config().is_some());
+        let was_set = account.is_some_and(|account| account.config_was_set());
         match json {
             // What was set since then must not be undone by an agent that was killed.
-            Some(json) if !is_remembered => self.set_config(name, json, now).map(drop),
+            Some(json) if !was_set => {
+                let origin = ConfigOrigin::Beginning;
+                self.set_config(name, json, origin, now).map(drop)
+            }
             _ => Ok(()),
         }
     }
@@ -255,7 +252,8 @@ impl Clerk {
                 json,
                 answer,
             } => {
-                answer.send(self.set_config(application, json, now)).ok();
+                let set = self.set_config(application, json, ConfigOrigin::Set, now);
+                answer.send(set).ok();
             }
             FromHere::ConfigTrouble {
                 application,
@@ -283,198 +281,7 @@ impl Clerk {
         }
     }
 
-    // Workers.
-
-    fn hello(
-        &mut self,
-        peer: Peer<Reports>,
-        hello: Box<Hello>,
-        responder: Responder<Reports>,
-        now: Moment,
-    ) {
-        let whose = Whose {
-            application: hello.application.clone(),
-            worker: hello.worker,
-        };
-        if let Err(why) = self.open(&whose, now) {
-            self.refusals.note(&why);
-            self.desks
-                .answers
-                .push((responder, AgentReply::Refused { why }));
-            return;
-        }
-        // On one connection there is one worker: another hello replaces it.
-        if let Some(before) = self.end_of(peer.key()).filter(|before| *before != whose) {
-            self.record(Record::Gone { whose: before }, now);
-        }
-        let hash = hello.config_hash;
-        self.record(Record::Hello { hello }, now);
-        let key = peer.key();
-        self.desks.present.insert(whose.clone(), key);
-        self.desks.guests.insert(
-            key,
-            Guest {
-                peer,
-                whose: whose.clone(),
-            },
-        );
-        let account = self.memory.state.account(&whose.application);
-        let config = account.and_then(|account| account.config());
-        let config = config.filter(|document| hash != Some(document.hash));
-        let worker = self.memory.state.worker(&whose);
-        let welcome = AgentReply::Welcome {
-            batch_applied: worker.map_or(0, |worker| worker.batch_applied),
-            attack_taken: worker.map_or(0, |worker| worker.attack_taken),
-            config: config.cloned(),
-        };
-        self.desks.answers.push((responder, welcome));
-    }
-
-    /// Makes sure that there is room for a worker.
-    fn open(&mut self, whose: &Whose, now: Moment) -> Result<(), String> {
-        let state = &self.memory.state;
-        let bounds = state.bounds();
-        let name = &whose.application;
-        match state.account(name) {
-            Some(account) if account.has_room_for(whose.worker, bounds) => Ok(()),
-            Some(_) => Err(format!(
-                "{} workers of application {name:?} are connected, as many as this agent takes",
-                bounds.workers_max
-            )),
-            None if state.has_room() => {
-                self.open_application(name.clone(), now);
-                Ok(())
-            }
-            None => Err(format!(
-                "there are {} applications, as many as this agent takes",
-                bounds.applications_max
-            )),
-        }
-    }
-
-    fn open_application(&mut self, application: String, now: Moment) {
-        self.beats
-            .begin(&application, now.steady, ambient::fresh_number());
-        let at = now.unix;
-        self.record(Record::Opened { application, at }, now);
-    }
-
-    /// Who speaks on this connection.
-    fn whose(&self, peer: PeerKey) -> Option<Whose> {
-        self.desks
-            .guests
-            .get(&peer)
-            .map(|guest| guest.whose.clone())
-    }
-
-    /// A connection ends. Whose it was, if no later one speaks for that worker.
-    fn end_of(&mut self, peer: PeerKey) -> Option<Whose> {
-        let whose = self.desks.guests.remove(&peer)?.whose;
-        self.desks.attacked.remove(&peer);
-        self.desks.owed.remove(&peer);
-        let speaks = self.desks.present.get(&whose) == Some(&peer);
-        if speaks {
-            self.desks.present.remove(&whose);
-        }
-        speaks.then_some(whose)
-    }
-
-    fn batch(
-        &mut self,
-        peer: PeerKey,
-        batch: Box<Batch>,
-        responder: Responder<Reports>,
-        now: Moment,
-    ) {
-        let seq = batch.seq;
-        let whose = self.whose(peer);
-        let known = whose.and_then(|whose| {
-            let order = self.memory.state.worker(&whose)?.batch_order(seq);
-            Some((whose, order))
-        });
-        let reply = match known {
-            None => AgentReply::HelloFirst,
-            Some((_, Order::Again)) => AgentReply::Taken { seq },
-            Some((_, Order::Gap { expected })) => AgentReply::Refused {
-                why: format!("batch {seq} came where {expected} was expected: say hello again"),
-            },
-            Some((whose, Order::Next)) => {
-                self.observe(&whose, now, |detector| {
-                    detector.batch(whose.worker, &batch, now)
-                });
-                self.meters(&whose.application).batches.add(1, now.steady);
-                self.record(Record::Batch { whose, batch }, now);
-                AgentReply::Taken { seq }
-            }
-        };
-        self.desks.answers.push((responder, reply));
-    }
-
-    fn attack(&mut self, peer: PeerKey, report: Box<AttackReport>, now: Moment) {
-        let Some(whose) = self.whose(peer) else {
-            return;
-        };
-        let Some(worker) = self.memory.state.worker(&whose) else {
-            return;
-        };
-        // Also what was taken before is acknowledged again. What is behind a gap is not: it comes
-        // again after the next hello.
-        self.desks.attacked.insert(peer);
-        if worker.attack_order(report.number) != Order::Next {
-            return;
-        }
-        let report = bounded(report);
-        self.meters(&whose.application).attacks.add(1, now.steady);
-        self.observe(&whose, now, |detector| {
-            detector.attack(whose.worker, &report, now)
-        });
-        self.record(Record::Attack { whose, report }, now);
-        self.keep_within_bounds(now);
-    }
-
-    fn meters(&mut self, application: &str) -> &mut Meters {
-        if !self.desks.meters.contains_key(application) {
-            let name = application.to_owned();
-            self.desks.meters.insert(name, Meters::default());
-        }
-        self.desks
-            .meters
-            .get_mut(application)
-            .expect("it was inserted")
-    }
-
-    /// Shows something to all detectors of an application, and records what they find.
-    fn observe(
-        &mut self,
-        whose: &Whose,
-        now: Moment,
-        mut look: impl FnMut(&mut dyn Detector) -> Option<Sight>,
-    ) {
-        let Some(detectors) = self.detectors.get_mut(&whose.application) else {
-            return;
-        };
-        let mut found = Vec::new();
-        for detector in detectors {
-            let seen = std::panic::AssertUnwindSafe(|| look(&mut **detector));
-            match std::panic::catch_unwind(seen) {
-                Ok(Some(sight)) => found.push((detector.name().to_owned(), sight)),
-                Ok(None) => {}
-                Err(_) => log::error!("detector {} panicked", detector.name()),
-            }
-        }
-        for (detector, sight) in found {
-            let finding = Finding {
-                id: fresh_id(),
-                application: whose.application.clone(),
-                detector,
-                key: sight.key,
-                at: now.unix,
-                text: sight.text,
-            };
-            let finding = Box::new(finding);
-            self.record(Record::Found { finding }, now);
-        }
-    }
+    // Sinks.
 
     /// Lets go of the oldest reports while there are more than there may be.
     fn keep_within_bounds(&mut self, now: Moment) {
@@ -486,62 +293,6 @@ impl Clerk {
             }
         }
     }
-
-    // Configurations.
-
-    fn set_config(
-        &mut self,
-        application: String,
-        json: String,
-        now: Moment,
-    ) -> Result<u64, String> {
-        let Some(account) = self.memory.state.account(&application) else {
-            return Err(format!("there is no application {application:?}"));
-        };
-        if json.len() > self.config_len_max {
-            return Err(format!(
-                "the configuration has {} bytes, and frame_len_max has room for {}",
-                json.len(),
-                self.config_len_max
-            ));
-        }
-        let document = match config::next(account.config(), json, now.unix) {
-            Ok(document) => document,
-            // It is the one that there is.
-            Err(version) => return Ok(version),
-        };
-        let version = document.version;
-        let record = Record::Config {
-            application: application.clone(),
-            document,
-        };
-        self.record(record, now);
-        self.adopt_interval(&application, now);
-        self.desks.configured.insert(application);
-        Ok(version)
-    }
-
-    /// Takes the interval from the configuration, if it is there.
-    fn adopt_interval(&mut self, application: &str, now: Moment) {
-        let Some(key) = &self.interval_key else {
-            return;
-        };
-        let account = self.memory.state.account(application);
-        let document = account.and_then(|account| account.config());
-        match document.and_then(|document| config::interval(&document.json, key)) {
-            Some(Ok(interval)) => self.set_interval(application, interval, now),
-            Some(Err(why)) => log::warn!("the configuration of {application}: {key} {why}"),
-            None => {}
-        }
-    }
-
-    fn set_interval(&mut self, application: &str, interval: Duration, now: Moment) {
-        let chance = ambient::fresh_number();
-        self.beats
-            .set_interval(application, interval, now.steady, chance);
-    }
-
-    // Sinks.
 
     /// Notes what the sinks have taken.
     fn collect(&mut self, now: Moment) {
@@ -708,92 +459,6 @@ impl Clerk {
             self.vitals.end(finish.why);
             finish.answer.send(farewell).ok();
         }
-    }
-
-    // What it says of itself.
-
-    fn status(&mut self, now: Moment) -> Status {
-        let names: Vec<String> = self
-            .memory
-            .state
-            .accounts()
-            .map(|(name, _)| name.to_owned())
-            .collect();
-        let applications = names.into_iter();
-        let applications = applications.filter_map(|name| self.application_status(name, now));
-        let applications = applications.collect();
-        let level = self.tray.level();
-        Status {
-            process: std::process::id(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            since: self.since,
-            at: now.unix,
-            connected: self.desks.present.len(),
-            memory: MemoryStatus {
-                keeping: self.memory.keeping(),
-                journal_len: self.memory.journal_len(),
-                failures: self.memory.failures(),
-                recoveries: self.memory.recoveries(),
-                last_error: self.memory.last_error().map(str::to_owned),
-                lost: self.lost.clone(),
-            },
-            queue: QueueStatus {
-                waiting: level.waiting,
-                waiting_max: level.waiting_max,
-                refused: level.refused,
-            },
-            applications,
-            sinks: self.sink_statuses(now),
-            refused: self.refusals.count.load(Ordering::Relaxed),
-            last_refused: lock(&self.refusals.last).clone(),
-        }
-    }
-
-    fn application_status(&mut self, name: String, now: Moment) -> Option<ApplicationStatus> {
-        let meters = self.meters(&name);
-        let batches_per_second = meters.batches.per_second(now.steady);
-        let attacks_per_second = meters.attacks.per_second(now.steady);
-        let account = self.memory.state.account(&name)?;
-        let mut workers: Vec<_> = account.workers().collect();
-        let workers_known = workers.len();
-        workers.sort_by_key(|(_, worker)| worker.presence.latest_first());
-        workers.truncate(STATUS_WORKERS_MAX);
-        let workers = workers.into_iter();
-        Some(ApplicationStatus {
-            workers: workers.map(|(id, worker)| worker.report(id)).collect(),
-            workers_known,
-            ledger: account.ledger(),
-            config: account.config().map(|document| document.version),
-            config_trouble: self.desks.config_trouble.get(&name).cloned(),
-            batches_per_second,
-            attacks_per_second,
-            series: account.open().series_count(),
-            reports_waiting: account.waiting().count(),
-            heartbeat_waiting: account.frozen().map(|report| report.id().to_owned()),
-            heartbeat_interval: self.beats.interval(&name),
-            overflowed: account.spilled.entries,
-            gauges_left_out: account.spilled.gauges,
-            workers_forgotten: account.spilled.workers,
-            reports_lost: account.spilled.reports,
-            name,
-        })
-    }
-
-    fn sink_statuses(&self, now: Moment) -> Vec<SinkStatus> {
-        let all = self.board.progress().into_iter();
-        let statuses = all.map(|(progress, waiting)| SinkStatus {
-            name: progress.name,
-            waiting,
-            taken: progress.taken,
-            refused: progress.refused,
-            failures: progress.failures,
-            missed: progress.missed,
-            failing_for: progress
-                .failing_since
-                .map(|since| now.steady.saturating_sub(since)),
-            last_error: progress.last_error,
-        });
-        statuses.collect()
     }
 }
 
