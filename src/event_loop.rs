@@ -22,6 +22,8 @@ pub(crate) struct EventLoop {
     pub(crate) poll: Poll,
     events: Events,
     waker: Arc<Waker>,
+    /// When whoever spins has asked the poll the last time.
+    pub(crate) polled_at: Option<Instant>,
 }
 
 impl EventLoop {
@@ -32,6 +34,7 @@ impl EventLoop {
             poll,
             events: Events::with_capacity(EVENTS_MAX),
             waker,
+            polled_at: None,
         })
     }
 
@@ -46,15 +49,15 @@ impl EventLoop {
     }
 
     /// Waits for readiness, a wake-up or the deadline, whichever is first; then hands each event
-    /// to `ready`.
+    /// to `ready`. False if it was the deadline.
     pub(crate) fn wait(
         &mut self,
         deadline: Option<Instant>,
         mut ready: impl FnMut(&Event),
-    ) -> io::Result<()> {
+    ) -> io::Result<bool> {
         match self.poll.poll(&mut self.events, time_left(deadline)) {
             Ok(()) => {}
-            Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(()),
+            Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(false),
             Err(error) => return Err(error),
         }
         for event in &self.events {
@@ -62,7 +65,7 @@ impl EventLoop {
                 ready(event);
             }
         }
-        Ok(())
+        Ok(!self.events.is_empty())
     }
 }
 

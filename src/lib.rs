@@ -287,6 +287,7 @@ mod server;
 mod session;
 #[cfg(feature = "settings")]
 pub mod settings;
+mod spin;
 mod sync;
 mod timers;
 mod transport;
@@ -302,6 +303,7 @@ pub use identity::PeerId;
 pub use limits::{Limits, LimitsError};
 #[cfg(feature = "settings")]
 pub use settings::{Settings, SettingsError};
+pub use spin::Spin;
 pub use transport::Transport;
 
 // The server's side.

@@ -17,6 +17,7 @@ use serde::Serialize;
 use crate::backend::Link;
 use crate::envelope::{self, EncodeError, Head};
 use crate::frame::HEADER_LEN;
+use crate::inbox::Inbox;
 use crate::outbox::{Lane, Outbox, Refusal};
 use crate::session::Writing;
 
@@ -70,8 +71,8 @@ impl Watch {
 /// What one read brought.
 #[derive(Debug)]
 pub(crate) enum Read {
-    /// So many bytes.
-    Bytes(usize),
+    /// So many bytes; `short` of what there was room for.
+    Bytes { len: usize, short: bool },
     /// Nothing for now.
     Blocked,
     /// The link has ended.
@@ -142,15 +143,20 @@ impl Wire {
             .append_reserved(lane, |bytes| envelope::encode(bytes, &head, &(), max))
     }
 
-    /// Reads once.
-    pub(crate) fn recv(&mut self, room: &mut [u8]) -> io::Result<Read> {
+    /// Reads once, into an inbox that has a buffer.
+    pub(crate) fn recv(&mut self, inbox: &mut Inbox) -> io::Result<Read> {
         let Some(link) = &mut self.link else {
             return Ok(Read::Blocked);
         };
+        let room = inbox.room();
         loop {
             return match link.recv(room) {
                 Ok(0) => Ok(Read::End),
-                Ok(len) => Ok(Read::Bytes(len)),
+                Ok(len) => {
+                    let short = len < room.len();
+                    inbox.filled(len);
+                    Ok(Read::Bytes { len, short })
+                }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(Read::Blocked),
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(error) => Err(error),

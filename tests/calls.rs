@@ -56,7 +56,7 @@ impl Handler<Chat> for Collector {
 
 #[test]
 fn thousands_of_calls_from_many_threads_are_answered_in_any_order() {
-    on_every_transport(|place| {
+    in_every_mode(|place| {
         const THREADS: usize = 4;
         const CALLS: usize = 750;
         let (collector, collected) = mpsc::channel();
@@ -102,7 +102,7 @@ fn thousands_of_calls_from_many_threads_are_answered_in_any_order() {
 
 #[test]
 fn a_call_without_an_answer_in_time_is_over_on_both_sides() {
-    on_every_transport(|place| {
+    in_every_mode(|place| {
         // One open call on either side: what stays behind is in the way of the next.
         let limits = Limits {
             calls_max: 1,
@@ -130,7 +130,7 @@ fn a_call_without_an_answer_in_time_is_over_on_both_sides() {
 
 #[test]
 fn a_reply_on_its_way_when_the_time_is_over_is_counted_as_unwanted() {
-    on_every_transport(|place| {
+    in_every_mode(|place| {
         let serving = place.serve(Limits::default());
         let client = serving.client();
         let block = client.start(&Ask::Block, PATIENCE).unwrap();
@@ -151,7 +151,7 @@ fn a_reply_on_its_way_when_the_time_is_over_is_counted_as_unwanted() {
 
 #[test]
 fn a_future_is_over_at_its_deadline() {
-    on_every_transport(|place| {
+    in_every_mode(|place| {
         let serving = place.serve(quiet());
         let client = serving.builder().limits(quiet()).connect(PATIENCE).unwrap();
         let timeouts = [3, 1, 2].map(|times| times * BRIEF);
@@ -165,7 +165,7 @@ fn a_future_is_over_at_its_deadline() {
 
 #[test]
 fn a_dropped_call_is_withdrawn() {
-    on_every_transport(|place| {
+    in_every_mode(|place| {
         let serving = place.serve(Limits::default());
         let client = serving.client();
         let pending = client.start(&Ask::Hold, PATIENCE).unwrap();
@@ -180,7 +180,7 @@ fn a_dropped_call_is_withdrawn() {
 
 #[test]
 fn a_call_dropped_after_its_answer_counts_as_answered() {
-    on_every_transport(|place| {
+    in_every_mode(|place| {
         let serving = place.serve(Limits::default());
         let client = serving.client();
         let pending = client
@@ -197,7 +197,7 @@ fn a_call_dropped_after_its_answer_counts_as_answered() {
 
 #[test]
 fn a_responder_answers_from_another_thread() {
-    on_every_transport(|place| {
+    in_every_mode(|place| {
         let serving = place.serve(Limits::default());
         let client = serving.client();
         let recorder = serving.recorder.clone();
@@ -209,7 +209,7 @@ fn a_responder_answers_from_another_thread() {
 
 #[test]
 fn a_responder_that_is_let_go_fails_the_call() {
-    on_every_transport(|place| {
+    in_every_mode(|place| {
         let serving = place.serve(Limits::default());
         let client = serving.client();
         let error = client.call(&Ask::LetGo, PATIENCE).unwrap_err();
@@ -225,7 +225,7 @@ fn a_responder_that_is_let_go_fails_the_call() {
 
 #[test]
 fn messages_that_are_too_long_concern_nothing_else() {
-    on_every_transport(|place| {
+    in_every_mode(|place| {
         let limits = Limits {
             frame_len_max: 4096,
             ..Limits::default()
@@ -251,7 +251,7 @@ fn messages_that_are_too_long_concern_nothing_else() {
 
 #[test]
 fn a_client_keeps_no_more_calls_open_than_its_limit() {
-    on_every_transport(|place| {
+    in_every_mode(|place| {
         let serving = place.serve(Limits::default());
         let limits = Limits {
             calls_max: 2,
@@ -274,7 +274,7 @@ fn a_client_keeps_no_more_calls_open_than_its_limit() {
 
 #[test]
 fn a_server_takes_no_more_calls_of_a_client_than_its_limit() {
-    on_every_transport(|place| {
+    in_every_mode(|place| {
         let limits = Limits {
             calls_max: 2,
             ..Limits::default()
@@ -298,7 +298,7 @@ fn a_server_takes_no_more_calls_of_a_client_than_its_limit() {
 
 #[test]
 fn a_panic_of_the_handler_closes_the_peer_it_was_over_and_no_other() {
-    on_every_transport(|place| {
+    in_every_mode(|place| {
         let serving = place.serve(Limits::default());
         let (client, other) = (serving.client(), serving.client());
         let error = client.call(&Ask::Panic, PATIENCE).unwrap_err();
@@ -322,7 +322,7 @@ fn a_panic_of_the_handler_closes_the_peer_it_was_over_and_no_other() {
 
 #[test]
 fn short_calls_go_on_while_another_thread_waits_in_a_long_one() {
-    on_every_transport(|place| {
+    in_every_mode(|place| {
         let serving = place.serve(quiet());
         let client = serving.builder().limits(quiet()).connect(PATIENCE).unwrap();
         for _ in 0..20 {
@@ -345,7 +345,7 @@ fn short_calls_go_on_while_another_thread_waits_in_a_long_one() {
 
 #[test]
 fn blocking_callers_and_futures_share_a_client() {
-    on_every_transport(|place| {
+    in_every_mode(|place| {
         let serving = place.serve(roomy());
         let client = serving.builder().limits(roomy()).connect(PATIENCE).unwrap();
         thread::scope(|scope| {
@@ -382,7 +382,7 @@ fn blocking_callers_and_futures_share_a_client() {
 fn no_wake_up_is_lost_between_callers() {
     // More of them by hand: `ROUNDS=20000 cargo test --release --test calls`.
     let rounds = std::env::var("ROUNDS").map_or(100, |rounds| rounds.parse().unwrap());
-    on_every_transport(|place| {
+    in_every_mode(|place| {
         const THREADS: u64 = 5;
         let (collector, collected) = mpsc::channel::<(String, Responder<Chat>)>();
         let (server, transport) = place.serve_with(quiet(), Collector(collector));
@@ -454,7 +454,7 @@ fn no_wake_up_is_lost_between_callers() {
 /// sleep, and nobody waits for them.
 #[test]
 fn an_event_leaves_whoever_drives() {
-    on_every_transport(|place| {
+    in_every_mode(|place| {
         let serving = place.serve(quiet());
         let client = serving.builder().limits(quiet()).connect(PATIENCE).unwrap();
         let mut sent = 0;
@@ -508,7 +508,7 @@ impl Wake for Busybody {
 
 #[test]
 fn a_waker_may_use_the_client() {
-    on_every_transport(|place| {
+    in_every_mode(|place| {
         let serving = place.serve(Limits::default());
         let client = serving.client();
         let busybody = || {
@@ -585,7 +585,7 @@ impl Handler<Touchy> for Bomber {
 
 #[test]
 fn a_panic_in_encoding_or_decoding_costs_one_message_or_one_connection() {
-    on_every_transport(|place| {
+    in_every_mode(|place| {
         let replies = vec![Bomb::PanicsInEncoding, Bomb::PanicsInDecoding, Bomb::Dud];
         let (server, transport) = place.serve_with(Limits::default(), Bomber(replies));
         let builder = Client::<Touchy>::builder().transport(transport);
@@ -642,7 +642,7 @@ fn a_panic_in_encoding_or_decoding_costs_one_message_or_one_connection() {
 
 #[test]
 fn a_dropped_client_ends_the_calls_of_other_threads() {
-    on_every_transport(|place| {
+    in_every_mode(|place| {
         let serving = place.serve(Limits::default());
         let client = serving.client();
         let ended = AtomicU32::new(0);

@@ -56,7 +56,7 @@ fn overflowing() -> Limits {
 
 #[test]
 fn events_of_many_threads_arrive_once_and_in_each_threads_order() {
-    on_every_transport(|place| {
+    in_every_mode(|place| {
         const THREADS: u64 = 4;
         const EVENTS: u64 = 5000;
         let serving = place.serve(Limits::default());
@@ -91,7 +91,7 @@ fn events_of_many_threads_arrive_once_and_in_each_threads_order() {
 
 #[test]
 fn a_flush_returns_once_everything_before_it_is_handled() {
-    on_every_transport(|place| {
+    in_every_mode(|place| {
         let serving = place.serve(Limits::default());
         let client = serving.client();
         for round in 1..=50 {
@@ -108,7 +108,7 @@ fn a_flush_returns_once_everything_before_it_is_handled() {
 
 #[test]
 fn flushes_and_a_stream_of_events_get_along() {
-    on_every_transport(|place| {
+    in_every_mode(|place| {
         let serving = place.serve(Limits::default());
         let client = serving
             .builder()
@@ -138,7 +138,7 @@ fn flushes_and_a_stream_of_events_get_along() {
 
 #[test]
 fn a_flush_that_runs_out_of_time_says_so() {
-    on_every_transport(|place| {
+    in_every_mode(|place| {
         let serving = place.serve(Limits::default());
         let client = serving.client();
         let block = client.start(&Ask::Block, PATIENCE).unwrap();
@@ -155,7 +155,7 @@ fn a_flush_that_runs_out_of_time_says_so() {
 
 #[test]
 fn a_full_outbox_hands_the_event_back() {
-    on_every_transport(|place| {
+    in_every_mode(|place| {
         let serving = place.serve(Limits::default());
         let client = serving
             .builder()
@@ -194,7 +194,7 @@ fn a_full_outbox_hands_the_event_back() {
 
 #[test]
 fn a_full_outbox_can_be_flushed() {
-    on_every_transport(|place| {
+    in_every_mode(|place| {
         let serving = place.serve(Limits::default());
         let client = serving
             .builder()
@@ -228,7 +228,7 @@ fn a_full_outbox_can_be_flushed() {
 
 #[test]
 fn urgent_events_overtake_all_others() {
-    on_every_transport(|place| {
+    in_every_mode(|place| {
         let serving = place.serve(Limits::default());
         let client = serving
             .builder()
@@ -261,7 +261,7 @@ fn urgent_events_overtake_all_others() {
 
 #[test]
 fn events_before_there_is_a_server_arrive_once_there_is() {
-    on_every_transport(|place| {
+    in_every_mode(|place| {
         let serving = place.serve(Limits::default());
         let (transport, builder) = (serving.transport.clone(), serving.builder());
         drop(serving);
@@ -283,7 +283,7 @@ fn events_before_there_is_a_server_arrive_once_there_is() {
 
 #[test]
 fn events_while_the_server_is_away_arrive_once() {
-    on_every_transport(|place| {
+    in_every_mode(|place| {
         let recorder = Recorder::default();
         let mut serving = place.serve(hasty());
         let client = serving.builder().limits(hasty()).connect(PATIENCE).unwrap();
@@ -310,7 +310,7 @@ fn events_while_the_server_is_away_arrive_once() {
 
 #[test]
 fn an_event_that_is_too_long_is_handed_back() {
-    on_every_transport(|place| {
+    in_every_mode(|place| {
         let limits = Limits {
             frame_len_max: 4096,
             ..Limits::default()
@@ -329,7 +329,7 @@ fn an_event_that_is_too_long_is_handed_back() {
 
 #[test]
 fn events_that_the_server_found_later_takes_no_more_are_dropped_and_counted() {
-    on_every_transport(|place| {
+    in_every_mode(|place| {
         let serving = place.serve(Limits::default());
         let (transport, builder) = (serving.transport.clone(), serving.builder());
         drop(serving);
@@ -359,7 +359,7 @@ fn events_that_the_server_found_later_takes_no_more_are_dropped_and_counted() {
 
 #[test]
 fn events_on_their_way_when_the_connection_is_cut_are_in_doubt() {
-    on_every_transport(|place| {
+    in_every_mode(|place| {
         let serving = place.serve(Limits::default());
         let limits = Limits {
             outbox_len_max: 256 * 1024,
@@ -388,7 +388,7 @@ fn events_on_their_way_when_the_connection_is_cut_are_in_doubt() {
 
 #[test]
 fn what_a_closed_client_leaves_behind_is_counted() {
-    on_every_transport(|place| {
+    in_every_mode(|place| {
         let serving = place.serve(Limits::default());
         let client = serving
             .builder()
@@ -421,7 +421,7 @@ fn what_a_closed_client_leaves_behind_is_counted() {
 /// accounted for, none was handled twice, and those that were lost had been in doubt.
 #[test]
 fn the_counters_balance_whatever_happens_to_the_connections() {
-    on_every_transport(|place| {
+    in_every_mode(|place| {
         const THREADS: u64 = 3;
         let serving = place.serve(hasty());
         let limits = Limits {

@@ -7,7 +7,7 @@ mod support;
 use std::fs;
 use std::time::{Duration, Instant};
 
-use support::{PATIENCE, echo, on_every_transport};
+use support::{PATIENCE, echo, in_every_mode};
 use wayside::Limits;
 
 /// How often threads of ours have gone to sleep, each of which means that they had woken up.
@@ -27,7 +27,7 @@ fn sleeps() -> u64 {
 
 #[test]
 fn nobody_wakes_up_for_nothing() {
-    on_every_transport(|place| {
+    in_every_mode(|place| {
         let serving = place.serve(Limits {
             ping_interval: Duration::from_secs(600),
             silence_timeout: Duration::from_secs(3600),

@@ -147,9 +147,9 @@ const ALLOWANCES: &[Allowance] = &[
     Allowance {
         of: &["wire"],
         only: &[
-            "backend", "envelope", "frame", "limits", "outbox", "session",
+            "backend", "envelope", "frame", "inbox", "limits", "outbox", "session",
         ],
-        why: "it joins a link and an outbox, whoever has them",
+        why: "it joins a link, an inbox and an outbox, whoever has them",
     },
     Allowance {
         of: &["event_loop"],
@@ -181,8 +181,15 @@ const ALLOWANCES: &[Allowance] = &[
     },
     Allowance {
         of: &["settings"],
-        only: &["backend", "endpoint", "limits", "settings", "transport"],
-        why: "settings become transports and limits; what those are used for is not their business",
+        only: &[
+            "backend",
+            "endpoint",
+            "limits",
+            "settings",
+            "spin",
+            "transport",
+        ],
+        why: "settings become transports, limits and ways to wait; what those are used for is not their business",
     },
 ];
 

@@ -31,7 +31,7 @@ fn connected_after(client: &Client<Chat>, opened: u64) {
 
 #[test]
 fn a_server_that_shuts_down_under_full_load_loses_nothing() {
-    on_every_transport(|place| {
+    in_every_mode(|place| {
         const THREADS: u64 = 3;
         let recorder = Recorder::default();
         let mut serving = place.serve(patient());
@@ -104,7 +104,7 @@ fn a_server_that_shuts_down_under_full_load_loses_nothing() {
 
 #[test]
 fn a_server_that_shuts_down_answers_what_it_was_asked() {
-    on_every_transport(|place| {
+    in_every_mode(|place| {
         let serving = place.serve(patient());
         let client = serving
             .builder()
@@ -139,7 +139,7 @@ fn a_server_that_shuts_down_answers_what_it_was_asked() {
 
 #[test]
 fn a_server_that_shuts_down_cuts_off_who_takes_too_long_and_says_so() {
-    on_every_transport(|place| {
+    in_every_mode(|place| {
         let serving = place.serve(Limits::default());
         let client = serving.client();
         let pending = client.start(&Ask::Hold, PATIENCE).unwrap();
@@ -164,7 +164,7 @@ fn a_server_that_shuts_down_cuts_off_who_takes_too_long_and_says_so() {
 
 #[test]
 fn a_shutdown_that_a_client_did_not_finish_in_is_not_called_complete() {
-    on_every_transport(|place| {
+    in_every_mode(|place| {
         let serving = place.serve(Limits::default());
         let client = serving.client();
         let pending = client.start(&Ask::Hold, PATIENCE).unwrap();
@@ -186,7 +186,7 @@ fn a_shutdown_that_a_client_did_not_finish_in_is_not_called_complete() {
 
 #[test]
 fn a_shutdown_may_be_given_all_the_time_there_is() {
-    on_every_transport(|place| {
+    in_every_mode(|place| {
         let serving = place.serve(Limits::default());
         let _client = serving.client();
         assert!(serving.server.shutdown(Duration::MAX));
@@ -197,7 +197,7 @@ fn a_shutdown_may_be_given_all_the_time_there_is() {
 
 #[test]
 fn a_shutdown_of_a_server_that_never_ran_returns() {
-    on_every_transport(|place| {
+    in_every_mode(|place| {
         let builder = Server::<Chat>::builder().listen(place.transport.clone());
         let server = builder.bind(Recorder::default()).unwrap();
         let handle = server.handle();
@@ -212,7 +212,7 @@ fn a_shutdown_of_a_server_that_never_ran_returns() {
 
 #[test]
 fn a_client_that_closes_has_flushed() {
-    on_every_transport(|place| {
+    in_every_mode(|place| {
         let serving = place.serve(Limits::default());
         let client = serving.client();
         for event in 0..1000 {
@@ -240,7 +240,7 @@ fn a_client_that_closes_has_flushed() {
 
 #[test]
 fn a_client_that_closes_waits_for_its_calls() {
-    on_every_transport(|place| {
+    in_every_mode(|place| {
         let serving = place.serve(Limits::default());
         let client = serving.client();
         let pending = client.start(&Ask::Hold, PATIENCE).unwrap();
@@ -259,7 +259,7 @@ fn a_client_that_closes_waits_for_its_calls() {
 
 #[test]
 fn a_dropped_client_has_flushed() {
-    on_every_transport(|place| {
+    in_every_mode(|place| {
         let serving = place.serve(Limits::default());
         let client = serving.client();
         for event in 0..1000 {
@@ -282,7 +282,7 @@ fn a_dropped_client_has_flushed() {
 
 #[test]
 fn a_dropped_client_does_not_wait_for_a_server_that_is_not_there() {
-    on_every_transport(|place| {
+    in_every_mode(|place| {
         let serving = place.serve(Limits::default());
         let builder = serving.builder();
         drop(serving);
@@ -300,7 +300,7 @@ fn a_dropped_client_does_not_wait_for_a_server_that_is_not_there() {
 
 #[test]
 fn a_client_shows_how_things_stand() {
-    on_every_transport(|place| {
+    in_every_mode(|place| {
         let serving = place.serve(patient());
         let (transport, builder) = (serving.transport.clone(), serving.builder());
         drop(serving);
@@ -333,7 +333,7 @@ fn a_client_shows_how_things_stand() {
 
 #[test]
 fn a_lost_call_says_whether_it_may_have_run() {
-    on_every_transport(|place| {
+    in_every_mode(|place| {
         let serving = place.serve(patient());
         let limits = Limits {
             frame_len_max: 64 * 1024,
@@ -384,7 +384,7 @@ fn a_lost_call_says_whether_it_may_have_run() {
 
 #[test]
 fn a_call_without_a_connection_fails_at_once() {
-    on_every_transport(|place| {
+    in_every_mode(|place| {
         let serving = place.serve(Limits::default());
         let client = serving.client();
         drop(serving);
@@ -402,7 +402,7 @@ fn a_call_without_a_connection_fails_at_once() {
 
 #[test]
 fn a_client_comes_back_to_a_server_that_comes_back() {
-    on_every_transport(|place| {
+    in_every_mode(|place| {
         let mut serving = place.serve(patient());
         let client = serving
             .builder()
@@ -427,7 +427,7 @@ fn a_client_comes_back_to_a_server_that_comes_back() {
 
 #[test]
 fn attempts_to_connect_slow_down_but_do_not_stop() {
-    on_every_transport(|place| {
+    in_every_mode(|place| {
         let serving = place.serve(Limits::default());
         let builder = serving.builder();
         drop(serving);
@@ -441,7 +441,7 @@ fn attempts_to_connect_slow_down_but_do_not_stop() {
 
 #[test]
 fn waiting_for_a_connection_ends_in_time_and_says_what_was_tried() {
-    on_every_transport(|place| {
+    in_every_mode(|place| {
         let serving = place.serve(Limits::default());
         let (builder, endpoint) = (serving.builder(), serving.transport.to_string());
         drop(serving);
@@ -466,7 +466,7 @@ fn waiting_for_a_connection_ends_in_time_and_says_what_was_tried() {
 
 #[test]
 fn a_server_takes_who_came_before_it_ran() {
-    on_every_transport(|place| {
+    in_every_mode(|place| {
         let builder = Server::<Chat>::builder().listen(place.transport.clone());
         let server = builder.bind(Recorder::default()).unwrap();
         let transport = place.transport.at(server.endpoints()[0].address());
@@ -496,7 +496,7 @@ fn a_server_takes_who_came_before_it_ran() {
 /// A server that its application forgets about, but not its peers and handles.
 #[test]
 fn a_server_that_is_dropped_lets_go_of_its_clients() {
-    on_every_transport(|place| {
+    in_every_mode(|place| {
         let recorder = Recorder::default();
         let poll = Poll::new().unwrap();
         let builder = Server::<Chat>::builder().listen(place.transport.clone());

@@ -72,7 +72,7 @@ fn text(number: u32, len: usize) -> String {
 
 #[test]
 fn a_push_reaches_the_client_it_is_for() {
-    on_every_transport(|place| {
+    in_every_mode(|place| {
         let serving = place.serve(Limits::default());
         let first = serving.client();
         let peer = serving.recorder.connected();
@@ -89,7 +89,7 @@ fn a_push_reaches_the_client_it_is_for() {
 
 #[test]
 fn a_broadcast_reaches_every_client() {
-    on_every_transport(|place| {
+    in_every_mode(|place| {
         let serving = place.serve(Limits::default());
         let clients: Vec<_> = (0..5).map(|_| serving.client()).collect();
         for round in 0..100 {
@@ -108,7 +108,7 @@ fn a_broadcast_reaches_every_client() {
 
 #[test]
 fn pushes_sent_while_a_request_is_handled_arrive_before_its_reply() {
-    on_every_transport(|place| {
+    in_every_mode(|place| {
         let serving = place.serve(Limits::default());
         let client = serving.client();
         let texts: Vec<String> = (0..10).map(|number| text(number, 0)).collect();
@@ -121,7 +121,7 @@ fn pushes_sent_while_a_request_is_handled_arrive_before_its_reply() {
 
 #[test]
 fn the_iterator_ends_when_the_client_is_closed() {
-    on_every_transport(|place| {
+    in_every_mode(|place| {
         let serving = place.serve(Limits::default());
         let client = serving.client();
         thread::scope(|scope| {
@@ -140,7 +140,7 @@ fn the_iterator_ends_when_the_client_is_closed() {
 
 #[test]
 fn a_callback_gets_every_push_in_order_and_may_panic() {
-    on_every_transport(|place| {
+    in_every_mode(|place| {
         let serving = place.serve(Limits::default());
         let (sender, received) = mpsc::channel();
         let builder = serving.builder().on_push(move |push: String| {
@@ -161,7 +161,7 @@ fn a_callback_gets_every_push_in_order_and_may_panic() {
 
 #[test]
 fn with_a_callback_nothing_else_gets_a_push() {
-    on_every_transport(|place| {
+    in_every_mode(|place| {
         let serving = place.serve(Limits::default());
         let (sender, received) = mpsc::channel();
         let builder = serving.builder().on_push(move |push: String| {
@@ -180,7 +180,7 @@ fn with_a_callback_nothing_else_gets_a_push() {
 
 #[test]
 fn of_pushes_that_nobody_takes_the_oldest_are_dropped_and_counted() {
-    on_every_transport(|place| {
+    in_every_mode(|place| {
         let serving = place.serve(Limits::default());
         let limits = Limits {
             pushes_max: 4,
@@ -200,7 +200,7 @@ fn of_pushes_that_nobody_takes_the_oldest_are_dropped_and_counted() {
 
 #[test]
 fn a_push_to_a_client_that_is_gone_says_so() {
-    on_every_transport(|place| {
+    in_every_mode(|place| {
         let serving = place.serve(Limits::default());
         let client = serving.client();
         let peer = serving.recorder.connected();
@@ -219,7 +219,7 @@ fn a_push_to_a_client_that_is_gone_says_so() {
 
 #[test]
 fn a_push_that_is_too_long_is_handed_back() {
-    on_every_transport(|place| {
+    in_every_mode(|place| {
         let serving = place.serve(Limits::default());
         let client = serving
             .builder()
@@ -240,7 +240,7 @@ fn a_push_that_is_too_long_is_handed_back() {
 
 #[test]
 fn a_client_that_does_not_read_fills_its_own_outbox_only() {
-    on_every_transport(|place| {
+    in_every_mode(|place| {
         let serving = place.serve(narrow());
         let mut sleeper = Sleeper::connect(&serving.transport);
         let peer = serving.recorder.connected();
@@ -282,7 +282,7 @@ fn a_client_that_does_not_read_fills_its_own_outbox_only() {
 
 #[test]
 fn urgent_pushes_overtake_all_others() {
-    on_every_transport(|place| {
+    in_every_mode(|place| {
         // More than any link holds, however it grows meanwhile.
         let limits = Limits {
             outbox_len_max: 32 << 20,

@@ -64,6 +64,7 @@ fn every_connection_is_told_to_who_asked_for_states() {
             server,
             recorder,
             transport,
+            ..
         } = serving;
         drop(server);
         while !matches!(next(), ClientState::Waiting { .. }) {}

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use support::{PATIENCE, Place, on_every_transport};
 use wayside::backend::{Backend, Capabilities, Link, Listener};
 use wayside::{
-    Client, Handler, Limits, Never, Peer, PeerId, Protocol, Responder, Server, ServerThread,
+    Client, Handler, Limits, Never, Peer, PeerId, Protocol, Responder, Server, ServerThread, Spin,
     Transport,
 };
 
@@ -186,7 +186,7 @@ struct Pair {
 }
 
 impl Pair {
-    fn at(place: &Place) -> Self {
+    fn at(place: &Place, spin: Spin) -> Self {
         let limits = Limits {
             ping_interval: Duration::from_secs(600),
             silence_timeout: Duration::from_secs(3600),
@@ -195,6 +195,7 @@ impl Pair {
         let (listening, server_counts) = Counted::transport(&place.transport);
         let server = Server::builder()
             .listen(listening)
+            .spin(spin)
             .limits(limits.clone())
             .bind(Echo)
             .expect("a free place")
@@ -204,6 +205,7 @@ impl Pair {
         let (transport, client_counts) = Counted::transport(&reached);
         let client = Client::builder()
             .transport(transport)
+            .spin(spin)
             .limits(limits)
             .connect(PATIENCE)
             .expect("a connection");
@@ -225,7 +227,7 @@ impl Pair {
 fn events_under_load_share_system_calls() {
     const EVENTS: u64 = 100_000;
     on_every_transport(|place| {
-        let pair = Pair::at(place);
+        let pair = Pair::at(place, Spin::default());
         // A small queue takes eight of these at once, and holds four such pieces.
         let max = match place.transport.backend().capabilities().chunk_len_max {
             Some(_) => EVENTS / 2,
@@ -255,7 +257,7 @@ fn events_under_load_share_system_calls() {
 fn a_call_takes_one_send_and_one_recv_on_each_side() {
     const CALLS: u64 = 500;
     on_every_transport(|place| {
-        let pair = Pair::at(place);
+        let pair = Pair::at(place, Spin::Off);
         // That a message was the last a queue tells only when it is asked for another.
         let each = match place.transport.backend().capabilities().chunk_len_max {
             Some(_) => 3,
@@ -281,7 +283,7 @@ fn a_call_takes_one_send_and_one_recv_on_each_side() {
 #[test]
 fn with_nothing_to_do_nothing_is_done() {
     on_every_transport(|place| {
-        let pair = Pair::at(place);
+        let pair = Pair::at(place, Spin::Always);
         assert_eq!(pair.client.call(&1, PATIENCE).expect("a reply"), 1);
         // That nothing happens takes time to see, and some of it until whoever drives the client
         // after a call has come back to it: one quiet while is what counts.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use wayside::backend::{Fifo, Mqueue, Tcp, Uds};
 use wayside::{
-    Client, Handler, Limits, Never, Peer, Protocol, Responder, SendError, Server, Transport,
+    Client, Handler, Limits, Never, Peer, Protocol, Responder, SendError, Server, Spin, Transport,
 };
 
 use crate::Error;
@@ -48,12 +48,23 @@ fn transport(way: Way, folder: &Path) -> Result<Transport, Error> {
     })
 }
 
+/// What the variable `WAYSIDE_SPIN` says to both sides.
+fn spin() -> Result<Spin, Error> {
+    match std::env::var("WAYSIDE_SPIN").as_deref() {
+        Ok("off") => Ok(Spin::Off),
+        Ok("always") => Ok(Spin::Always),
+        Ok("adaptive") | Err(_) => Ok(Spin::Adaptive),
+        Ok(other) => Err(format!("WAYSIDE_SPIN={other}: there is no such spin").into()),
+    }
+}
+
 /// Listens and serves.
 pub fn serve<M: Typed>(case: &Case, folder: &Path) -> Result<Serving, Error> {
     let ledger = Ledger::of(case.clients);
     let verifier = Verifier(Arc::clone(&ledger));
     let server = Server::<Measured<M>>::builder()
         .listen(transport(case.way, folder)?)
+        .spin(spin()?)
         .bind(verifier)?
         .spawn()?;
     Ok(Serving {
@@ -106,6 +117,7 @@ impl<M: Typed> Caller<M> {
         Ok(Self {
             client: Client::builder()
                 .transport(transport)
+                .spin(spin()?)
                 .limits(limits(case))
                 .connect(PATIENCE)?,
             message: M::of_len(case.len, source),

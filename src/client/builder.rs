@@ -19,6 +19,7 @@ use crate::limits::Limits;
 use crate::protocol::{NAME_LEN_MAX, Protocol};
 #[cfg(feature = "settings")]
 use crate::settings::{Settings, SettingsError};
+use crate::spin::Spin;
 use crate::transport::Transport;
 
 /// Describes a client. From [`Client::builder`].
@@ -26,6 +27,7 @@ use crate::transport::Transport;
 pub struct ClientBuilder<P: Protocol> {
     transports: Vec<Transport>,
     limits: Limits,
+    spin: Spin,
     on_push: Option<OnPush<P>>,
     on_state: Option<OnState>,
 }
@@ -35,6 +37,7 @@ impl<P: Protocol> ClientBuilder<P> {
         Self {
             transports: Vec::new(),
             limits: Limits::default(),
+            spin: Spin::default(),
             on_push: None,
             on_state: None,
         }
@@ -46,7 +49,8 @@ impl<P: Protocol> ClientBuilder<P> {
         self
     }
 
-    /// Connects to the first of the settings' transports that answers, within their limits.
+    /// Connects to the first of the settings' transports that answers, within their limits, and
+    /// spins as they say.
     ///
     /// # Errors
     /// The directory that the addresses derive from can't be used; see [`Settings::transports`].
@@ -54,12 +58,19 @@ impl<P: Protocol> ClientBuilder<P> {
     pub fn settings(mut self, settings: &Settings) -> Result<Self, SettingsError> {
         self.transports.extend(settings.transports()?);
         self.limits = settings.limits().clone();
+        self.spin = settings.spin();
         Ok(self)
     }
 
     /// Takes these bounds instead of the default ones.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
+        self
+    }
+
+    /// Whether a caller stays awake for a moment while it waits for its answer.
+    pub fn spin(mut self, spin: Spin) -> Self {
+        self.spin = spin;
         self
     }
 
@@ -191,6 +202,7 @@ impl<P: Protocol> ClientBuilder<P> {
         Ok(Arc::new(Recipe {
             transports: self.transports,
             limits: self.limits,
+            spin: self.spin,
             on_push: self.on_push,
             on_state: self.on_state,
         }))

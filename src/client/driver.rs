@@ -27,6 +27,7 @@ use crate::hello::Hello;
 use crate::inbox::Inbox;
 use crate::protocol::Protocol;
 use crate::session::{Incoming, Role, Session};
+use crate::spin::Looking;
 use crate::transport::Transport;
 use crate::wire::{Read, Watch};
 
@@ -42,6 +43,8 @@ pub(crate) struct Driver<P: Protocol> {
     session: Option<Session>,
     inbox: Inbox,
     lent: Vec<u8>,
+    /// What a spin has read: the turn that follows takes it for the first read of its own.
+    seen: Option<std::io::Result<Read>>,
     /// The transport that is or was tried last.
     current: usize,
     /// What came of those that were tried before in this round.
@@ -75,6 +78,27 @@ impl<P: Protocol> Drop for Driver<P> {
     }
 }
 
+impl<P: Protocol> Looking for Driver<P> {
+    fn look(&mut self) -> bool {
+        if self.session.is_none() || self.generation != fork::generation() {
+            return false;
+        }
+        self.take_buffer();
+        match self.shared.outgoing().wire.recv(&mut self.inbox) {
+            Ok(Read::Blocked) => false,
+            read => {
+                self.seen = Some(read);
+                true
+            }
+        }
+    }
+
+    /// Takes note of an event. Those of others are ignored.
+    fn handle_event(&mut self, event: &Event) {
+        self.ended |= event.token() == self.token && is_end(event);
+    }
+}
+
 impl<P: Protocol> Driver<P> {
     pub(crate) fn new(
         shared: Arc<Shared<P>>,
@@ -98,6 +122,7 @@ impl<P: Protocol> Driver<P> {
             session: None,
             inbox: Inbox::default(),
             lent: Vec::new(),
+            seen: None,
             current: 0,
             failures: ConnectFailures::default(),
             retry_at: Some(now),
@@ -120,11 +145,6 @@ impl<P: Protocol> Driver<P> {
     /// Whether the client is closed: there is nothing left to drive.
     pub(crate) fn is_closed(&self) -> bool {
         self.closed
-    }
-
-    /// Takes note of an event. Those of others are ignored.
-    pub(crate) fn handle_event(&mut self, event: &Event) {
-        self.ended |= event.token() == self.token && is_end(event);
     }
 
     /// Does everything that can be done now.
@@ -284,11 +304,15 @@ impl<P: Protocol> Driver<P> {
         None
     }
 
-    fn receive_all(&mut self, now: Instant) -> Result<(), CloseReason> {
-        // There is nobody else who could want the buffer.
+    /// There is nobody else who could want the buffer.
+    fn take_buffer(&mut self) {
         if !self.inbox.is_lent() {
             self.inbox.lend(&mut self.lent);
         }
+    }
+
+    fn receive_all(&mut self, now: Instant) -> Result<(), CloseReason> {
+        self.take_buffer();
         let received = self.receive(now);
         if self.inbox.is_swollen() {
             self.inbox.give_back(&mut self.lent);
@@ -325,19 +349,19 @@ impl<P: Protocol> Driver<P> {
         let mut left = TURN_LEN_MAX;
         self.more = false;
         loop {
-            let room = self.inbox.room();
-            let room_len = room.len();
-            let read = self.shared.outgoing().wire.recv(room);
+            let read = match self.seen.take() {
+                Some(seen) => seen,
+                None => self.shared.outgoing().wire.recv(&mut self.inbox),
+            };
             match read {
-                Ok(Read::Bytes(len)) => {
-                    self.inbox.filled(len);
+                Ok(Read::Bytes { len, short }) => {
                     left = left.saturating_sub(len);
                     self.handle_frames(now)?;
                     if left == 0 {
                         self.more = true;
                         return Ok(());
                     }
-                    if len < room_len && self.short_recv_is_last && !self.ended {
+                    if short && self.short_recv_is_last && !self.ended {
                         return Ok(());
                     }
                 }
@@ -457,6 +481,7 @@ impl<P: Protocol> Driver<P> {
 
     fn end_connection(&mut self, reason: CloseReason, now: Instant) {
         self.more = false;
+        self.seen = None;
         let shared = Arc::clone(&self.shared);
         let mut outgoing = shared.outgoing();
         if let Some(mut session) = self.session.take() {

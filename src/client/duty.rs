@@ -31,6 +31,7 @@ use crate::client::driver::Driver;
 use crate::client::shared::Shared;
 use crate::event_loop::EventLoop;
 use crate::protocol::Protocol;
+use crate::spin::{Looking, Spinner, Spun, spin};
 
 /// How long the background thread stays away once callers drive.
 const NAP: Duration = Duration::from_millis(2);
@@ -46,6 +47,7 @@ pub(crate) struct Duty<P: Protocol> {
 struct Engine<P: Protocol> {
     event_loop: EventLoop,
     driver: Driver<P>,
+    spinner: Spinner,
 }
 
 /// The duty, while somebody has it.
@@ -54,9 +56,13 @@ pub(crate) struct OnDuty<'a, P: Protocol> {
 }
 
 impl<P: Protocol> Duty<P> {
-    pub(crate) fn new(event_loop: EventLoop, driver: Driver<P>) -> Self {
+    pub(crate) fn new(event_loop: EventLoop, driver: Driver<P>, spinner: Spinner) -> Self {
         Self {
-            engine: Mutex::new(Engine { event_loop, driver }),
+            engine: Mutex::new(Engine {
+                event_loop,
+                driver,
+                spinner,
+            }),
             taken: AtomicU64::new(0),
             tell_background: AtomicBool::new(false),
         }
@@ -85,6 +91,7 @@ impl<P: Protocol> Duty<P> {
         let Some(mut on_duty) = self.try_take() else {
             return false;
         };
+        on_duty.spin_for(id, deadline, shared);
         while !shared.outgoing().calls.has_ended(id) && ambient::now() < deadline {
             on_duty.round(Some(deadline), shared);
         }
@@ -128,9 +135,53 @@ impl<P: Protocol> Duty<P> {
 }
 
 impl<P: Protocol> OnDuty<'_, P> {
+    /// Looks for the answer of the call for a moment, if that pays. As soon as something else is
+    /// wanted or due that comes first, and there is no hurry any more.
+    ///
+    /// Every spin is followed by a turn, as every poll is: whoever rings meanwhile relies on it.
+    fn spin_for(&mut self, id: CallId, deadline: Instant, shared: &Shared<P>) {
+        let now = ambient::now();
+        let Some(until) = self.engine.spinner.begin(now) else {
+            return;
+        };
+        let mut ended = shared.outgoing().calls.has_ended(id);
+        if ended {
+            return;
+        }
+        while !ended {
+            let Engine {
+                event_loop, driver, ..
+            } = &mut *self.engine;
+            let due = driver.deadline(now).map_or(deadline, |at| at.min(deadline));
+            shared.bell.before_spin();
+            let spun = catch_unwind(AssertUnwindSafe(|| {
+                spin(driver, event_loop, until.min(due), || shared.bell.is_rung())
+            }));
+            match spun {
+                Ok(Ok(Spun::Came)) => {
+                    shared.bell.after_poll();
+                    self.turn(shared);
+                    ended = shared.outgoing().calls.has_ended(id);
+                    continue;
+                }
+                Ok(Ok(Spun::InVain | Spun::Called)) => {}
+                Ok(Err(error)) => log::error!("the client's poll failed: {error}"),
+                // As in a turn.
+                Err(_) => driver.give_up_link(ambient::now()),
+            }
+            break;
+        }
+        self.engine.spinner.ended(until, ended, ambient::now());
+        if !ended {
+            self.round(Some(deadline), shared);
+        }
+    }
+
     /// One poll and one turn.
     fn round(&mut self, until: Option<Instant>, shared: &Shared<P>) {
-        let Engine { event_loop, driver } = &mut *self.engine;
+        let Engine {
+            event_loop, driver, ..
+        } = &mut *self.engine;
         let now = ambient::now();
         let mut deadline = [driver.deadline(now), until].into_iter().flatten().min();
         if !shared.bell.before_poll() {
@@ -141,11 +192,16 @@ impl<P: Protocol> OnDuty<'_, P> {
         if let Err(error) = polled {
             log::error!("the client's poll failed: {error}");
         }
+        self.turn(shared);
+    }
+
+    fn turn(&mut self, shared: &Shared<P>) {
         if shared.outgoing().flush_asked {
             // Whoever sends may share this core: let it go on, so that more is packed. It writes
             // by itself once that is much. On a core of our own this takes no time.
             thread::yield_now();
         }
+        let driver = &mut self.engine.driver;
         // Only a backend of the application's own can panic here. It costs that connection, not the
         // thread that happened to drive, nor those who wait for it.
         let turn = || driver.turn(ambient::now());

@@ -12,6 +12,7 @@ use crate::client::error::CloseError;
 use crate::client::shared::Status;
 use crate::event_loop::time_left;
 use crate::protocol::Protocol;
+use crate::spin::Looking;
 
 /// A client without a thread, driven by a poll of the application's own. From
 /// [`ClientBuilder::embed`](crate::ClientBuilder::embed).

@@ -22,6 +22,7 @@ use crate::event_loop::{EventLoop, FIRST_TOKEN};
 use crate::fork;
 use crate::limits::Limits;
 use crate::protocol::Protocol;
+use crate::spin::{Spin, Spinner};
 use crate::transport::Transport;
 
 /// How long a dropped client lets what it has to send leave.
@@ -37,6 +38,7 @@ pub(crate) type OnState = Arc<dyn Fn(ClientState) + Send + Sync>;
 pub(crate) struct Recipe<P: Protocol> {
     pub(crate) transports: Vec<Transport>,
     pub(crate) limits: Limits,
+    pub(crate) spin: Spin,
     pub(crate) on_push: Option<OnPush<P>>,
     pub(crate) on_state: Option<OnState>,
 }
@@ -66,7 +68,7 @@ impl<P: Protocol> Running<P> {
             recipe.on_state.clone(),
             ambient::now(),
         );
-        let duty = Arc::new(Duty::new(event_loop, driver));
+        let duty = Arc::new(Duty::new(event_loop, driver, Spinner::new(recipe.spin)));
         let background = {
             let (shared, duty) = (Arc::clone(&shared), Arc::clone(&duty));
             move || duty.drive_in_background(&shared)

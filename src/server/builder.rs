@@ -20,6 +20,7 @@ use crate::server::handler::Handler;
 use crate::server::listening::Listening;
 #[cfg(feature = "settings")]
 use crate::settings::{Settings, SettingsError};
+use crate::spin::{Spin, Spinner};
 use crate::transport::Transport;
 
 /// Describes a server. From [`Server::builder`].
@@ -27,6 +28,7 @@ use crate::transport::Transport;
 pub struct ServerBuilder<P> {
     transports: Vec<Transport>,
     limits: Limits,
+    spin: Spin,
     protocol: PhantomData<fn() -> P>,
 }
 
@@ -35,6 +37,7 @@ impl<P: Protocol> ServerBuilder<P> {
         Self {
             transports: Vec::new(),
             limits: Limits::default(),
+            spin: Spin::default(),
             protocol: PhantomData,
         }
     }
@@ -46,7 +49,7 @@ impl<P: Protocol> ServerBuilder<P> {
         self
     }
 
-    /// Listens on all transports of the settings, within their limits.
+    /// Listens on all transports of the settings, within their limits, and spins as they say.
     ///
     /// # Errors
     /// The directory that the addresses derive from can't be used; see [`Settings::transports`].
@@ -54,12 +57,19 @@ impl<P: Protocol> ServerBuilder<P> {
     pub fn settings(mut self, settings: &Settings) -> Result<Self, SettingsError> {
         self.transports.extend(settings.transports()?);
         self.limits = settings.limits().clone();
+        self.spin = settings.spin();
         Ok(self)
     }
 
     /// Takes these bounds instead of the default ones.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
+        self
+    }
+
+    /// Whether the server stays awake for a moment after it has answered.
+    pub fn spin(mut self, spin: Spin) -> Self {
+        self.spin = spin;
         self
     }
 
@@ -77,6 +87,7 @@ impl<P: Protocol> ServerBuilder<P> {
             .try_clone()
             .map_err(BindError::Poll)?;
         let handle = ServerHandle::new(Arc::clone(&control));
+        let spinner = Spinner::new(self.spin);
         let engine = Engine::new(
             handler,
             self.limits,
@@ -89,6 +100,7 @@ impl<P: Protocol> ServerBuilder<P> {
         Ok(Server {
             event_loop,
             engine,
+            spinner,
             _stopped: handle.stopped_guard(),
             handle,
             endpoints,

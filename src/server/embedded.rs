@@ -12,6 +12,7 @@ use crate::protocol::Protocol;
 use crate::server::engine::Engine;
 use crate::server::handle::{ServerHandle, StoppedGuard};
 use crate::server::handler::Handler;
+use crate::spin::Looking;
 
 /// A server without a thread, driven by a poll of the application's own. From
 /// [`ServerBuilder::embed`](crate::ServerBuilder::embed).

@@ -39,6 +39,7 @@ use crate::server::listening::{Accepted, Listening};
 use crate::server::peer::{Peer, PeerKey, PeerShared};
 use crate::server::responder::Responder;
 use crate::session::{Incoming, Role, Session};
+use crate::spin::Looking;
 use crate::timers::Timers;
 use crate::wire::{Read, Watch, Wire};
 
@@ -53,6 +54,8 @@ struct Entry {
     shared: Arc<PeerShared>,
     session: Session,
     inbox: Inbox,
+    /// What a spin has read: the visit that follows takes it for the first read of its own.
+    seen: Option<std::io::Result<Read>>,
     /// Of the backend's [`Capabilities`](crate::backend::Capabilities).
     short_recv_is_last: bool,
     /// The peer has said all: it is read to its end.
@@ -98,6 +101,8 @@ pub(crate) struct Engine<P: Protocol, H: Handler<P>> {
     /// Who has it: whoever was visited last. Between two visits of the same peer nothing moves.
     lent_to: Option<usize>,
     partials_len: usize,
+    /// Who has sent a request in this turn, the last one: it may follow up its answer with another.
+    asked_by: Option<usize>,
     control: Arc<Control>,
     counters: Arc<LiveServerCounters>,
     /// Set once the server is asked to stop: until then peers may finish.
@@ -115,6 +120,37 @@ impl<P: Protocol, H: Handler<P>> Drop for Engine<P, H> {
         if self.generation == fork::generation() {
             self.close_all(ambient::now());
         }
+    }
+}
+
+impl<P: Protocol, H: Handler<P>> Looking for Engine<P, H> {
+    /// Reads from whoever has asked last, if nobody else was visited since: it has the buffer.
+    fn look(&mut self) -> bool {
+        let Some(index) = self.asked_by.filter(|index| self.lent_to == Some(*index)) else {
+            return false;
+        };
+        let Some(Some(entry)) = self.entries.get_mut(index) else {
+            return false;
+        };
+        let mut outgoing = entry.shared.outgoing();
+        if outgoing.paused || entry.left_over || entry.refused.is_some() {
+            return false;
+        }
+        let was_partial = entry.inbox.partial_len();
+        let read = outgoing.wire.recv(&mut entry.inbox);
+        if matches!(read, Ok(Read::Blocked)) {
+            return false;
+        }
+        drop(outgoing);
+        self.partials_len = self.partials_len - was_partial + entry.inbox.partial_len();
+        entry.seen = Some(read);
+        self.mark_ready(index);
+        true
+    }
+
+    /// Takes note of an event. Those of others are ignored.
+    fn handle_event(&mut self, event: &Event) {
+        self.handle_token(event.token(), is_end(event));
     }
 }
 
@@ -147,6 +183,7 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
             lent: Vec::new(),
             lent_to: None,
             partials_len: 0,
+            asked_by: None,
             control,
             counters,
             stop_at: None,
@@ -172,11 +209,6 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
         &mut self.handler
     }
 
-    /// Takes note of an event. Those of others are ignored.
-    pub(crate) fn handle_event(&mut self, event: &Event) {
-        self.handle_token(event.token(), is_end(event));
-    }
-
     /// Takes note that the source of this token is ready, and whether what has come is all that
     /// will come.
     pub(crate) fn handle_token(&mut self, token: Token, ended: bool) {
@@ -195,6 +227,7 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
 
     /// Does everything that can be done now, once around. See [`deadline`](Engine::deadline).
     pub(crate) fn turn(&mut self, now: Instant) {
+        self.asked_by = None;
         self.obey(now);
         self.accept(now);
         for _ in 0..self.ready.len() {
@@ -220,6 +253,11 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
             .chain(retries)
             .chain(self.stop_at)
             .min()
+    }
+
+    /// Whether the last turn has left nothing to do but to wait for whoever got an answer.
+    pub(crate) fn expects_more(&self) -> bool {
+        self.asked_by.is_some() && self.ready.is_empty()
     }
 
     /// Whether the server was asked to stop and has.
@@ -373,6 +411,7 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
             )),
             session,
             inbox: Inbox::default(),
+            seen: None,
             short_recv_is_last: self.listeners[listener].short_recv_is_last,
             ended: false,
             left_over: false,
@@ -513,7 +552,6 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
     fn receive(&mut self, entry: &mut Entry, now: Instant) -> Result<More, CloseReason> {
         let mut left = VISIT_LEN_MAX;
         loop {
-            let mut room_len = 0;
             let read = {
                 let mut outgoing = entry.shared.outgoing();
                 if let Some(reason) = outgoing.doomed.take() {
@@ -526,16 +564,18 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
                     return Ok(More::No);
                 }
                 if entry.left_over {
-                    Ok(Read::Bytes(0))
+                    Ok(Read::Bytes {
+                        len: 0,
+                        short: true,
+                    })
+                } else if let Some(seen) = entry.seen.take() {
+                    seen
                 } else {
-                    let room = entry.inbox.room();
-                    room_len = room.len();
-                    outgoing.wire.recv(room)
+                    outgoing.wire.recv(&mut entry.inbox)
                 }
             };
             match read {
-                Ok(Read::Bytes(len)) => {
-                    entry.inbox.filled(len);
+                Ok(Read::Bytes { len, short }) => {
                     left = left.saturating_sub(len);
                     entry.left_over = self.handle_frames(entry, now)?;
                     let partial_len = match entry.left_over {
@@ -546,7 +586,7 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
                     if left == 0 {
                         return Ok(More::Yes);
                     }
-                    if len < room_len && entry.is_emptied_by_short_recv() {
+                    if short && entry.is_emptied_by_short_recv() {
                         return Ok(More::No);
                     }
                 }
@@ -585,6 +625,7 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
                     self.handler.event_encoded(&peer, Encoded::new(body))?;
                 }
                 Incoming::Request { id, timeout, body } => {
+                    self.asked_by = Some(shared.index);
                     let deadline = now + timeout.min(TIMEOUT_MAX);
                     if let Some(responder) = self.take_call(shared, id, deadline)? {
                         let request = Encoded::new(body);

@@ -24,12 +24,13 @@ mod responder;
 use std::fmt;
 use std::io;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::ambient;
 use crate::endpoint::Endpoint;
 use crate::event_loop::EventLoop;
 use crate::protocol::Protocol;
+use crate::spin::{Looking, Spinner, Spun, spin};
 
 pub use builder::{BindError, ServerBuilder};
 pub use embedded::EmbeddedServer;
@@ -91,6 +92,7 @@ use handle::StoppedGuard;
 pub struct Server<P: Protocol, H: Handler<P> = Unset> {
     event_loop: EventLoop,
     engine: Engine<P, H>,
+    spinner: Spinner,
     handle: ServerHandle<P>,
     endpoints: Vec<Endpoint>,
     /// The last to go: tells those who wait for the end.
@@ -137,13 +139,33 @@ impl<P: Protocol, H: Handler<P>> Server<P, H> {
     /// The system's poll failed. That is a bug or the end of the system's memory.
     pub fn run(mut self) -> io::Result<()> {
         while !self.engine.is_stopped() {
-            let deadline = self.engine.deadline(ambient::now());
-            let engine = &mut self.engine;
-            self.event_loop
-                .wait(deadline, |event| engine.handle_event(event))?;
-            engine.turn(ambient::now());
+            let now = ambient::now();
+            let deadline = self.engine.deadline(now);
+            if !self.spin(deadline, now)? {
+                let engine = &mut self.engine;
+                self.event_loop
+                    .wait(deadline, |event| engine.handle_event(event))?;
+            }
+            self.engine.turn(ambient::now());
         }
         Ok(())
+    }
+
+    /// Whoever got an answer may have the next request ready at once: waits for it awake, for a
+    /// moment. True if something has come.
+    fn spin(&mut self, deadline: Option<Instant>, now: Instant) -> io::Result<bool> {
+        if !self.engine.expects_more() {
+            return Ok(false);
+        }
+        let Some(until) = self.spinner.begin(now) else {
+            return Ok(false);
+        };
+        let end = deadline.map_or(until, |deadline| deadline.min(until));
+        // What other threads want shows in the poll.
+        let spun = spin(&mut self.engine, &mut self.event_loop, end, || false)?;
+        let came = spun == Spun::Came;
+        self.spinner.ended(until, came, ambient::now());
+        Ok(came)
     }
 
     /// Serves on a thread of its own until the returned value is dropped or shut down.

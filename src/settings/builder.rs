@@ -14,6 +14,7 @@ use super::transports::{Choice, Known};
 use super::value::{Fault, Value, split};
 use super::{Section, Set, Settings};
 use crate::limits::Limits;
+use crate::spin::Spin;
 use crate::transport::Transport;
 
 /// What a program chooses before the file and the environment are read, and where those are.
@@ -38,6 +39,7 @@ pub struct SettingsBuilder {
     dir: Option<PathBuf>,
     transports: Vec<String>,
     limits: Limits,
+    spin: Option<Spin>,
     own: Vec<Transport>,
     sections: Vec<String>,
     environment: Option<Environment>,
@@ -50,6 +52,7 @@ impl SettingsBuilder {
             dir: None,
             transports: Vec::new(),
             limits: Limits::default(),
+            spin: None,
             own: Vec::new(),
             sections: Vec::new(),
             environment: None,
@@ -78,6 +81,12 @@ impl SettingsBuilder {
     /// The bounds, where file and environment don't give others.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
+        self
+    }
+
+    /// Whether waits spin before they sleep, unless file or environment say it.
+    pub fn spin(mut self, spin: Spin) -> Self {
+        self.spin = Some(spin);
         self
     }
 
@@ -236,6 +245,14 @@ impl Settings {
                 return Err(self.error(Fault::value("is not UTF-8"), "dir", &node));
             }
             self.apply("", "dir", node)?;
+        }
+        if let Some(spin) = program.spin {
+            let word = match spin {
+                Spin::Off => "off",
+                Spin::Adaptive => "adaptive",
+                Spin::Always => "always",
+            };
+            self.apply("", "spin", Node::loose(word, Place::Code))?;
         }
         if !program.transports.is_empty() {
             let parts = program

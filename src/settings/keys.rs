@@ -32,6 +32,7 @@ pub(super) enum Kind {
     Size(Width),
     Count,
     Duration,
+    Spin,
 }
 
 /// How large a size may be.
@@ -113,7 +114,7 @@ const fn limit(name: &'static str, kind: Kind, meaning: &'static str) -> Key {
 }
 
 /// In the order in which settings are printed.
-pub(super) const KEYS: [Key; 27] = [
+pub(super) const KEYS: [Key; 28] = [
     top(
         "transport",
         Kind::Transports,
@@ -133,6 +134,12 @@ pub(super) const KEYS: [Key; 27] = [
             "`$XDG_RUNTIME_DIR/wayside`, else `/tmp/wayside-<uid>`; on Windows `%LOCALAPPDATA%\\wayside`",
         ),
         "The directory of sockets and keys. It is created, and refused unless it belongs to this user alone.",
+    ),
+    top(
+        "spin",
+        Kind::Spin,
+        Default::Text("adaptive"),
+        "Whether a caller that waits for its answer, and a server that has just answered, stay awake for a moment, at most 50 µs: `\"off\"`, `\"adaptive\"` (where it was seen to pay) or `\"always\"`.",
     ),
     uds(
         "path",

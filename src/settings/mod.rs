@@ -13,6 +13,8 @@
 //! name = "shop"
 //! # Where those are. It belongs to one user; left out, each user has one of their own.
 //! dir = "/run/shop"
+//! # Whether waits for an answer stay awake for a moment: "off", "adaptive" or "always".
+//! spin = "adaptive"
 //!
 //! [uds]
 //! path = "/srv/shop/shop.sock"      # instead of <dir>/<name>.sock
@@ -52,7 +54,7 @@
 //! | variable | |
 //! |---|---|
 //! | `WAYSIDE_CONFIG` | the file; else `wayside.toml` in the current directory, if it is there |
-//! | `WAYSIDE_TRANSPORT`, `WAYSIDE_NAME`, `WAYSIDE_DIR` | the keys at the top; lists with commas |
+//! | `WAYSIDE_TRANSPORT`, `WAYSIDE_NAME`, `WAYSIDE_DIR`, `WAYSIDE_SPIN` | the keys at the top; lists with commas |
 //! | `WAYSIDE_<SECTION>_<KEY>` | the others: `WAYSIDE_TCP_ADDRESS`, `WAYSIDE_LIMITS_PING_INTERVAL` |
 //! | `WAYSIDE_ENDPOINT` | full endpoints, with commas; they replace `transport`, also in its variable |
 //!
@@ -148,6 +150,7 @@ use self::error::ErrorPlace;
 use self::transports::{Choice, Directory, Known};
 use self::value::{Fault, Value};
 use crate::limits::Limits;
+use crate::spin::Spin;
 use crate::transport::Transport;
 
 pub use self::builder::SettingsBuilder;
@@ -270,6 +273,13 @@ impl Settings {
     #[must_use]
     pub fn limits(&self) -> &Limits {
         &self.limits
+    }
+
+    /// Whether waits spin before they sleep.
+    #[must_use]
+    pub fn spin(&self) -> Spin {
+        let word = self.text("", "spin");
+        word.and_then(value::spin).unwrap_or_default()
     }
 
     /// The application's name.

@@ -11,6 +11,7 @@ use super::keys::{Kind, Width};
 use super::size;
 use super::suggest::printable;
 use super::transports::{Choice, Known};
+use crate::spin::Spin;
 
 /// A value of a key of the table.
 #[derive(Debug, Clone)]
@@ -81,6 +82,7 @@ impl Kind {
             Self::Size(_) => return format!("a size: {}", size::EXAMPLE),
             Self::Count => "an integer from 0 to 4294967295",
             Self::Duration => return format!("a duration: {}", duration::EXAMPLE),
+            Self::Spin => "\"off\", \"adaptive\" or \"always\"",
         }
         .to_owned()
     }
@@ -98,6 +100,10 @@ impl Kind {
             Self::Path => text(self, node).and_then(|text| path(text, node, source)),
             Self::SocketAddress => text(self, node).and_then(socket_address),
             Self::Flag => flag(node),
+            Self::Spin => text(self, node).and_then(|text| match spin(text) {
+                Some(_) => Ok(Value::Text(text.to_owned())),
+                None => Err(Fault::value(format!("must be {}", self.expected()))),
+            }),
             Self::Ids => ids(node, source),
             Self::Size(width) => number(self, width, node),
             Self::Count => number(self, Width::U32, node),
@@ -210,6 +216,16 @@ pub(super) fn check_socket_address(text: &str) -> Result<(), String> {
                  \"127.0.0.1:7471\""
             .to_owned(),
     })
+}
+
+/// What a word says about spinning.
+pub(super) fn spin(word: &str) -> Option<Spin> {
+    match word {
+        "off" => Some(Spin::Off),
+        "adaptive" => Some(Spin::Adaptive),
+        "always" => Some(Spin::Always),
+        _ => None,
+    }
 }
 
 fn flag(node: &Node) -> Result<Value, Fault> {

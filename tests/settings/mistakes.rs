@@ -52,6 +52,15 @@ const FILES: &[(&str, &str)] = &[
         "[worker]\nn = [[[[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]]]",
         "wayside.toml:2:21: is nested too deeply: at most 16 levels (in: n = [[[[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]]])",
     ),
+    // How waits are done.
+    (
+        "spin = \"sometimes\"",
+        "wayside.toml:1:8: spin = \"sometimes\": must be \"off\", \"adaptive\" or \"always\"",
+    ),
+    (
+        "spin = true",
+        "wayside.toml:1:8: spin = true: must be \"off\", \"adaptive\" or \"always\"",
+    ),
     // No such key.
     (
         "transprot = \"uds\"",
@@ -59,7 +68,7 @@ const FILES: &[(&str, &str)] = &[
     ),
     (
         "colour = \"red\"",
-        "wayside.toml:1:1: colour: there is no such key (there is: transport, name, dir)",
+        "wayside.toml:1:1: colour: there is no such key (there is: transport, name, dir, spin)",
     ),
     (
         "[tpc]\naddress = \"127.0.0.1:1\"",

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use wayside::settings::{Environment, Origin, Settings};
-use wayside::{Limits, Transport};
+use wayside::{Limits, Spin, Transport};
 
 use crate::environment;
 
@@ -65,6 +65,26 @@ fn the_environment_wins_over_the_file_and_the_file_over_the_program() {
 }
 
 #[test]
+fn how_waits_are_done_follows_the_same_order() {
+    let program = || {
+        Settings::builder()
+            .spin(Spin::Off)
+            .environment(Environment::empty())
+    };
+    let spin = |settings: Settings| (settings.spin(), settings.origin("spin"));
+    let nothing = Settings::from_text("", "f.toml").unwrap();
+    assert_eq!(spin(nothing), (Spin::Adaptive, Origin::Default));
+    let settings = program().build().unwrap();
+    assert_eq!(spin(settings), (Spin::Off, Origin::Program));
+    let file = "spin = \"always\"";
+    let settings = program().load_text(file, "f.toml").unwrap();
+    assert_eq!(settings.spin(), Spin::Always);
+    let variables = environment(&[("WAYSIDE_SPIN", "adaptive")]);
+    let settings = program().environment(variables).load_text(file, "f.toml");
+    assert_eq!(settings.unwrap().spin(), Spin::Adaptive);
+}
+
+#[test]
 fn an_endpoint_replaces_the_transport_also_that_of_its_variable() {
     let settings = Settings::builder()
         .environment(environment(&[
@@ -100,10 +120,11 @@ fn a_variable_set_to_nothing_is_not_set_and_a_list_becomes_empty() {
 }
 
 /// A value for each key, other than its default.
-const OTHERS: [(&str, &str); 27] = [
+const OTHERS: [(&str, &str); 28] = [
     ("WAYSIDE_TRANSPORT", "tcp"),
     ("WAYSIDE_NAME", "other"),
     ("WAYSIDE_DIR", "/other"),
+    ("WAYSIDE_SPIN", "off"),
     ("WAYSIDE_UDS_PATH", "/other.sock"),
     ("WAYSIDE_UDS_ALLOW_UIDS", "1,2"),
     ("WAYSIDE_UDS_ALLOW_GIDS", "3"),

@@ -12,6 +12,7 @@ pub mod forked;
 pub mod raw;
 pub mod role;
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,7 +26,7 @@ use tempfile::TempDir;
 use wayside::backend::EndOfPeer;
 use wayside::{
     Client, ClientBuilder, CloseReason, Handler, Limits, Peer, Protocol, Responder, SendError,
-    Server, ServerThread, Transport,
+    Server, ServerThread, Spin, Transport,
 };
 
 /// Long enough for the slowest machine; only a test that fails takes so long.
@@ -254,6 +255,8 @@ pub fn small_queues() -> wayside::backend::Mqueue {
 pub struct Place {
     pub folder: TempDir,
     pub transport: Transport,
+    /// Of the servers here, and of the clients that they are asked for.
+    pub spin: Cell<Spin>,
 }
 
 /// Runs a test once for every transport that works here.
@@ -263,6 +266,17 @@ pub fn on_every_transport(test: impl Fn(&Place)) {
         eprintln!("on {}", place.transport);
         test(&place);
         place.leave_no_queues();
+    }
+}
+
+/// The same, once with waits that sleep and once with waits that spin whenever they can.
+pub fn in_every_mode(test: impl Fn(&Place)) {
+    for spin in [Spin::Off, Spin::Always] {
+        on_every_transport(|place| {
+            eprintln!("{spin:?}");
+            place.spin.set(spin);
+            test(place);
+        });
     }
 }
 
@@ -296,14 +310,14 @@ pub fn places() -> Vec<Place> {
         let folder = private_folder();
         let path = folder.path().join("s.sock");
         let transport = Transport::new(wayside::backend::Uds::new(), path.to_str().unwrap());
-        places.push(Place { folder, transport });
+        places.push(Place::new(folder, transport));
     }
     #[cfg(feature = "fifo")]
     {
         let folder = private_folder();
         let path = folder.path().join("s.fifo");
         let transport = Transport::new(wayside::backend::Fifo::new(), path.to_str().unwrap());
-        places.push(Place { folder, transport });
+        places.push(Place::new(folder, transport));
     }
     #[cfg(feature = "mqueue")]
     {
@@ -313,14 +327,14 @@ pub fn places() -> Vec<Place> {
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("/wayside-session-{}-{count}", std::process::id());
         let transport = Transport::new(small_queues(), name);
-        places.push(Place { folder, transport });
+        places.push(Place::new(folder, transport));
     }
     #[cfg(feature = "tcp")]
     {
         let folder = private_folder();
         let key = folder.path().join("key");
         let transport = Transport::new(wayside::backend::Tcp::new(key), "127.0.0.1:0");
-        places.push(Place { folder, transport });
+        places.push(Place::new(folder, transport));
     }
     places.retain(|place| {
         let capabilities = place.transport.backend().capabilities();
@@ -330,6 +344,14 @@ pub fn places() -> Vec<Place> {
 }
 
 impl Place {
+    fn new(folder: TempDir, transport: Transport) -> Self {
+        Self {
+            folder,
+            transport,
+            spin: Cell::default(),
+        }
+    }
+
     /// A process that is killed while it connects leaves queues to the next start here. There is none,
     /// and they count against what the user may have: so this starts once more.
     fn leave_no_queues(&self) {
@@ -364,6 +386,7 @@ impl Place {
             server,
             recorder,
             transport,
+            spin: self.spin.get(),
         }
     }
 
@@ -375,6 +398,7 @@ impl Place {
     ) -> (ServerThread<P>, Transport) {
         let builder = Server::builder()
             .listen(self.transport.clone())
+            .spin(self.spin.get())
             .limits(limits);
         let server = builder.bind(handler).unwrap().spawn().unwrap();
         let transport = self.transport.at(server.endpoints()[0].address());
@@ -388,11 +412,15 @@ pub struct Serving {
     pub recorder: Recorder,
     /// Where clients reach it.
     pub transport: Transport,
+    /// Of the clients that it is asked for.
+    pub spin: Spin,
 }
 
 impl Serving {
     pub fn builder(&self) -> ClientBuilder<Chat> {
-        Client::builder().transport(self.transport.clone())
+        Client::builder()
+            .transport(self.transport.clone())
+            .spin(self.spin)
     }
 
     pub fn client(&self) -> Client<Chat> {
@@ -413,6 +441,7 @@ pub fn serve_again(transport: &Transport, limits: &Limits, recorder: &Recorder) 
                     server: server.spawn().unwrap(),
                     recorder: recorder.clone(),
                     transport: transport.clone(),
+                    spin: Spin::default(),
                 };
             }
             Err(error) => assert!(Instant::now() < deadline, "{error}"),

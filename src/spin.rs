@@ -1,0 +1,301 @@
+//! Looking again and again before a wait becomes a sleep.
+//!
+//! To put a core to sleep and wake it again takes some 30 µs, what a short call needs otherwise a
+//! tenth of that. So whoever expects an answer looks for it for [`SPIN_TIME`] first. That pays only
+//! if the other side works at the same time, on another core: where both share one, or the machine
+//! is busy, or the other is slow, it keeps the core from whoever could bring the answer. Nobody
+//! tells us which it is (how many cores this process may use says nothing of where the other is), so
+//! it is measured:
+//!
+//! ```text
+//!   score > 0       spins: +1 when something came in time, -3 when not
+//!   score 0         sleeps, and tries again after a pause, which doubles with each failure
+//! ```
+//!
+//! As long as this side is not sure, the other may well sleep before it answers, so it gets twice
+//! the time.
+//!
+//! A spin that was interrupted for long has failed too, even if something is there when it goes on:
+//! that is what sharing a core looks like.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use mio::event::Event;
+
+use crate::ambient;
+use crate::event_loop::EventLoop;
+
+/// Whether a side that expects something soon looks for it again and again for a moment, before it
+/// sleeps: a blocking caller for its answer, a server that has just answered for the next request.
+///
+/// At most 50 µs at a time, 100 µs while it is tried whether that pays, and only in calls: with nothing under way nobody spins. In a poll of
+/// the application's own ([`EmbeddedServer`](crate::EmbeddedServer),
+/// [`EmbeddedClient`](crate::EmbeddedClient)) nobody does either.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Spin {
+    /// Never: every wait is a sleep. The least CPU time.
+    Off,
+    /// Where it was seen to pay: something comes in time in more than three of four waits.
+    #[default]
+    Adaptive,
+    /// In every wait for an answer, and after every answer: also where it does not pay.
+    Always,
+}
+
+/// The longest that one wait spins: what it takes the other side to wake up and answer.
+const SPIN_TIME: Duration = Duration::from_micros(50);
+
+/// How long others than the one that is looked at may wait to be seen.
+const POLL_EVERY: Duration = Duration::from_micros(20);
+
+const SCORE_MAX: u32 = 12;
+const LOSS: u32 = 3;
+
+/// Between two attempts while spinning does not pay: 100 µs in 128 ms are no loss.
+const PAUSE_MIN: Duration = Duration::from_millis(1);
+const PAUSE_MAX: Duration = Duration::from_millis(128);
+
+/// Decides before each wait. See the module's text.
+#[derive(Debug)]
+pub(crate) struct Spinner {
+    mode: Spin,
+    score: u32,
+    pause: Duration,
+    /// With a score of 0: when to try again.
+    retry_at: Option<Instant>,
+}
+
+impl Spinner {
+    pub(crate) fn new(mode: Spin) -> Self {
+        Self {
+            mode,
+            score: 0,
+            pause: PAUSE_MIN,
+            retry_at: None,
+        }
+    }
+
+    /// Until when the wait that begins now spins, if it does.
+    pub(crate) fn begin(&self, now: Instant) -> Option<Instant> {
+        match self.mode {
+            Spin::Off => None,
+            Spin::Always => Some(now + SPIN_TIME),
+            Spin::Adaptive if self.score == SCORE_MAX => Some(now + SPIN_TIME),
+            Spin::Adaptive => {
+                let tries = self.score > 0 || self.retry_at.is_none_or(|at| now >= at);
+                tries.then(|| now + 2 * SPIN_TIME)
+            }
+        }
+    }
+
+    /// Takes note of how it went: whether something came, and when. One that was cut short says
+    /// nothing.
+    pub(crate) fn ended(&mut self, until: Instant, came: bool, now: Instant) {
+        if now < until {
+            if came {
+                self.score = (self.score + 1).min(SCORE_MAX);
+                if self.score == SCORE_MAX {
+                    self.pause = PAUSE_MIN;
+                }
+            }
+            return;
+        }
+        self.score = self.score.saturating_sub(LOSS);
+        if self.score == 0 {
+            self.retry_at = Some(now + self.pause);
+            self.pause = (self.pause * 2).min(PAUSE_MAX);
+        }
+    }
+}
+
+/// Who spins.
+pub(crate) trait Looking {
+    /// Looks, in the cheapest way, whether what is expected has come: a turn is wanted then.
+    fn look(&mut self) -> bool;
+
+    fn handle_event(&mut self, event: &Event);
+}
+
+/// What ended a spin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Spun {
+    /// Something has come, from the one that was looked at or from any other.
+    Came,
+    /// Another thread wants a turn.
+    Called,
+    /// The time is over.
+    InVain,
+}
+
+/// Looks until something has come, `called` says so, or it is `until`.
+///
+/// The poll is asked now and then: for all others, and for transports that bring nothing without it.
+/// Also when there is always something to be seen at once, so that nobody starves.
+pub(crate) fn spin(
+    side: &mut impl Looking,
+    event_loop: &mut EventLoop,
+    until: Instant,
+    called: impl Fn() -> bool,
+) -> io::Result<Spun> {
+    loop {
+        let now = ambient::now();
+        if event_loop.polled_at.is_none_or(|at| now >= at + POLL_EVERY) {
+            event_loop.polled_at = Some(now);
+            if event_loop.wait(Some(now), |event| side.handle_event(event))? {
+                return Ok(Spun::Came);
+            }
+        }
+        if side.look() {
+            return Ok(Spun::Came);
+        }
+        if called() {
+            return Ok(Spun::Called);
+        }
+        if now >= until {
+            return Ok(Spun::InVain);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How many of so many waits spin, one a millisecond, if each goes like this.
+    fn spins(
+        spinner: &mut Spinner,
+        waits: u32,
+        from: Instant,
+        goes_well: impl Fn(u32) -> bool,
+    ) -> u32 {
+        (0..waits)
+            .filter(|wait| {
+                let now = from + Duration::from_millis(1) * *wait;
+                let Some(until) = spinner.begin(now) else {
+                    return false;
+                };
+                if goes_well(*wait) {
+                    spinner.ended(until, true, now + Duration::from_micros(5));
+                } else {
+                    spinner.ended(until, false, until);
+                }
+                true
+            })
+            .count()
+            .try_into()
+            .expect("no more than there are waits")
+    }
+
+    #[test]
+    fn it_goes_on_while_it_pays_and_hardly_tries_while_it_does_not() {
+        let start = Instant::now();
+        let mut spinner = Spinner::new(Spin::Adaptive);
+        assert_eq!(spins(&mut spinner, 1000, start, |_| true), 1000);
+        let later = start + Duration::from_secs(10);
+        let tried = spins(&mut spinner, 10_000, later, |_| false);
+        assert!((10_000 / 128..110).contains(&tried), "{tried}");
+        // One success is not taken for more than it is.
+        let later = later + Duration::from_secs(100);
+        assert!(spins(&mut spinner, 1000, later, |wait| wait == 0) < 20);
+        let later = later + Duration::from_secs(100);
+        assert!(spins(&mut spinner, 1000, later, |_| true) > 990);
+        // Every second time is not often enough.
+        let later = later + Duration::from_secs(100);
+        assert!(spins(&mut spinner, 1000, later, |wait| wait % 2 == 0) < 100);
+    }
+
+    #[test]
+    fn what_comes_after_a_long_interruption_has_not_come_in_time() {
+        let now = Instant::now();
+        let mut spinner = Spinner::new(Spin::Adaptive);
+        let until = spinner.begin(now).expect("it has not failed yet");
+        spinner.ended(until, true, until + Duration::from_millis(4));
+        assert_eq!(spinner.begin(until + Duration::from_millis(4)), None);
+    }
+
+    #[test]
+    fn a_spin_that_was_cut_short_says_nothing() {
+        let now = Instant::now();
+        let mut spinner = Spinner::new(Spin::Adaptive);
+        let until = spinner.begin(now).expect("it has not failed yet");
+        spinner.ended(until, false, now);
+        assert!(spinner.begin(now).is_some());
+    }
+
+    /// Finds something whenever it looks, and hears of others by the poll alone.
+    #[derive(Default)]
+    struct Insatiable {
+        events: u32,
+    }
+
+    impl Looking for Insatiable {
+        fn look(&mut self) -> bool {
+            true
+        }
+
+        fn handle_event(&mut self, _: &Event) {
+            self.events += 1;
+        }
+    }
+
+    #[test]
+    fn others_are_seen_also_while_there_is_always_something_at_the_first_look() {
+        let mut event_loop = EventLoop::new().expect("a poll");
+        let free = "127.0.0.1:0".parse().expect("an address");
+        let mut listener = mio::net::TcpListener::bind(free).expect("a free port");
+        let registry = event_loop.poll.registry();
+        registry
+            .register(&mut listener, mio::Token(1), mio::Interest::READABLE)
+            .expect("a poll takes a listener");
+        let mut side = Insatiable::default();
+        let start = Instant::now();
+        let never = start + Duration::from_secs(60);
+        let mut once = |side: &mut Insatiable| {
+            assert!(Instant::now() < never, "it was not seen");
+            let spun = spin(side, &mut event_loop, never, || false).expect("a poll");
+            assert_eq!(spun, Spun::Came);
+        };
+        once(&mut side);
+        assert_eq!(side.events, 0);
+        let address = listener.local_addr().expect("an address");
+        let _other = std::net::TcpStream::connect(address).expect("a listener");
+        while side.events == 0 {
+            once(&mut side);
+        }
+    }
+
+    #[test]
+    fn a_spin_ends_when_it_is_called_or_its_time_is_over() {
+        struct Deaf;
+        impl Looking for Deaf {
+            fn look(&mut self) -> bool {
+                false
+            }
+            fn handle_event(&mut self, _: &Event) {}
+        }
+        let mut event_loop = EventLoop::new().expect("a poll");
+        let now = Instant::now();
+        let later = now + Duration::from_secs(600);
+        let mut spin = |until, called: bool| {
+            spin(&mut Deaf, &mut event_loop, until, || called).expect("a poll")
+        };
+        assert_eq!(spin(later, true), Spun::Called);
+        assert_eq!(spin(now, false), Spun::InVain);
+        event_loop.wake()();
+        let mut spin = |until| super::spin(&mut Deaf, &mut event_loop, until, || false);
+        assert_eq!(spin(later).expect("a poll"), Spun::Came);
+    }
+
+    #[test]
+    fn off_and_always_are_what_they_say() {
+        let now = Instant::now();
+        for (mode, wanted) in [(Spin::Off, false), (Spin::Always, true)] {
+            let mut spinner = Spinner::new(mode);
+            for _ in 0..10 {
+                spinner.ended(now, false, now);
+                assert_eq!(spinner.begin(now).is_some(), wanted);
+            }
+        }
+    }
+}
