@@ -116,7 +116,8 @@ mod mqueue {
             let Ok(entries) = fs::read_dir(format!("/tmp/wayside-{uid}/queues")) else {
                 return Vec::new();
             };
-            let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+            let name = |entry: fs::DirEntry| entry.file_name().to_string_lossy().into_owned();
+            let names = entries.map(|entry| name(entry.expect("the folder can be read")));
             let is_ours = |name: &String| listed.borrow().iter().any(|used| name.starts_with(used));
             names.filter(is_ours).collect()
         };
