@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Lints for Windows, builds the tests for it, and runs them under Wine.
-# usage: ci/windows-test.sh [arguments of cargo test, instead of the tests that Wine can be trusted with]
+# Lints for Windows, builds the tests and the examples for it, and runs them under Wine.
+# usage: ci/windows-test.sh [arguments of cargo test, instead of the examples and the tests that Wine can be trusted with]
 #
 # Wine isn't Windows: CONTRIBUTING.md says what it can't show.
 set -euo pipefail
@@ -16,7 +16,10 @@ limit=${WAYSIDE_WINE_LIMIT:-300}
 
 cargo clippy --all-targets --all-features --target $target -- -D warnings
 # The others are about Unix, or hang on what Wine does its own way with killed processes and many connections.
+examples=()
 if [ $# -eq 0 ]; then
+    mapfile -t examples < <(cargo build --examples --all-features --target $target --message-format=json-render-diagnostics |
+        jq -r 'select(.reason == "compiler-artifact" and .target.kind == ["example"] and .executable) | .executable')
     set -- --lib
     for test in calls conformance endpoints events lifecycle pipes pushes sessions settings tcp_keys; do
         set -- "$@" --test "$test"
@@ -34,26 +37,36 @@ trap 'wineserver --kill || true; rm -f "$said"' EXIT
 timeout --kill-after=5 "$limit" wineboot 9>&-
 run() {
     local status=0
-    printf -- '-- %s\n' "$(basename "$1")"
-    timeout --kill-after=5 "$limit" wine "$1" >"$said" 2>&1 9>&- || status=$?
+    printf -- '-- %s\n' "$(basename "$1") ${*:2}"
+    timeout --kill-after=5 "$limit" wine "$@" </dev/null >"$said" 2>&1 9>&- || status=$?
     cat "$said"
     return $status
 }
-for program in $programs; do
-    status=0
-    run "$program" || status=$?
+# Ends everything if it fails.
+must_run() {
+    local status=0
+    run "$@" || status=$?
     # Wine can say that an operation is done before its outcome is written, which Windows can't. The pipe is lost then.
     for _ in 1 2; do
-        if [ "$status" -ne 0 ] && grep -q 'code: 996,' "$said"; then
+        if [ "$status" -ne 0 ] && grep -q 'code: 996,\|os error 996' "$said"; then
             echo "-- Wine gave out an operation that it had not finished (error 996): once more"
             status=0
-            run "$program" || status=$?
+            run "$@" || status=$?
         fi
     done
     if [ "$status" -eq 124 ] || [ "$status" -eq 137 ]; then
-        echo "$(basename "$program") took more than $limit s. Tests that run for over a minute are named above." >&2
+        echo "$(basename "$1") took more than $limit s. Tests that run for over a minute are named above." >&2
     fi
     if [ "$status" -ne 0 ]; then
         exit 1
     fi
+}
+for program in $programs; do
+    must_run "$program"
+done
+# Their processes are several, as those of applications are.
+for program in "${examples[@]}"; do
+    for transport in fifo tcp; do
+        must_run "$program" --transport "$transport"
+    done
 done

@@ -5,7 +5,7 @@ use std::error::Error;
 use std::ffi::OsString;
 use std::fmt;
 use std::fs;
-use std::io::{BufRead, BufReader, IsTerminal, Read, Seek, SeekFrom, Write, stderr};
+use std::io::{BufRead, BufReader, ErrorKind, IsTerminal, Read, Seek, SeekFrom, Write, stderr};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -138,12 +138,27 @@ impl Show {
         Ok(show)
     }
 
-    /// Replaces the file: the agent would take half a file for a file.
+    /// Replaces the file: the agent would take half a file for a file. Windows replaces none that
+    /// somebody reads at that moment, so there it is tried again.
     fn write_rules(&self, rules: &Rules) -> Result<(), Box<dyn Error>> {
-        let next = self.dir.join("rules.json.next");
+        let (next, path) = (
+            self.dir.join("rules.json.next"),
+            self.dir.join("rules.json"),
+        );
         fs::write(&next, serde_json::to_vec(rules)?)?;
-        fs::rename(&next, self.dir.join("rules.json"))?;
-        Ok(())
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match fs::rename(&next, &path) {
+                Err(error)
+                    if cfg!(windows)
+                        && error.kind() == ErrorKind::PermissionDenied
+                        && Instant::now() < deadline =>
+                {
+                    thread::yield_now();
+                }
+                done => return Ok(done?),
+            }
+        }
     }
 
     /// Each worker gets its share of every client's requests.
