@@ -305,3 +305,16 @@ fn a_client_that_nobody_drives_any_more_tells_those_who_wait() {
         assert!(matches!(client.state(), ClientState::Closed));
     });
 }
+
+/// A loop that stands still keeps nobody who closes its client.
+#[test]
+fn a_client_that_nobody_drives_can_be_closed() {
+    on_every_transport(|place| {
+        let application = Application::new(place, &restful());
+        let client = application.client.client();
+        client.send(&note(1)).unwrap();
+        client.send(&note(2)).unwrap();
+        let error = client.close(Duration::from_millis(10)).unwrap_err();
+        assert_eq!((error.unsent, error.in_doubt), (2, 0), "{error}");
+    });
+}

@@ -223,13 +223,17 @@ impl<P: Protocol> Client<P> {
     }
 
     /// Takes nothing new, waits until the server has handled everything, says goodbye. Gives up
-    /// after `timeout`.
+    /// after `timeout`, also if the client lives in a loop of the application's own that does not turn.
     ///
     /// # Errors
     /// How many events are lost, or may be.
     pub fn close(&self, timeout: Duration) -> Result<(), CloseError> {
         self.begin_close(timeout);
-        self.running.current().shared.wait_closed()
+        let running = self.running.current();
+        match running.duty {
+            Some(_) => running.shared.wait_closed(),
+            None => running.shared.wait_closed_by_others(),
+        }
     }
 
     /// What [`close`](Client::close) does, without waiting for it: for loops, which must not

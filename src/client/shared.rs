@@ -300,7 +300,7 @@ impl<P: Protocol> Shared<P> {
         self.bell.ring();
     }
 
-    /// Waits until the client is closed.
+    /// Waits until whoever drives has closed the client.
     pub(crate) fn wait_closed(&self) -> Result<(), CloseError> {
         let mut outgoing = self.outgoing();
         loop {
@@ -313,7 +313,33 @@ impl<P: Protocol> Shared<P> {
                 .unwrap_or_else(PoisonError::into_inner);
         }
     }
+
+    /// The same where the application's own loop drives, which may stand still: at the latest once
+    /// closing had to be over, with what may be lost by then.
+    pub(crate) fn wait_closed_by_others(&self) -> Result<(), CloseError> {
+        let mut outgoing = self.outgoing();
+        loop {
+            if let Status::Closed(result) = &outgoing.status {
+                return result.clone();
+            }
+            let until = outgoing.closing.map(|closing| closing.deadline + LOOP_TIME);
+            let left = until.map_or(LOOP_TIME, |until| {
+                until.saturating_duration_since(ambient::now())
+            });
+            if left == Duration::ZERO {
+                return outgoing.may_be_lost();
+            }
+            outgoing = self
+                .changed
+                .wait_timeout(outgoing, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        }
+    }
 }
+
+/// What a loop gets to notice that the time for closing is over.
+const LOOP_TIME: Duration = Duration::from_millis(100);
 
 /// The longest that a deadline is taken to lie ahead.
 pub(crate) const TIMEOUT_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -324,6 +350,19 @@ impl<R> Outgoing<R> {
             return Err(SendError::Closed);
         }
         Ok(())
+    }
+
+    /// Of the events that were taken: those that the server has not acknowledged.
+    fn may_be_lost(&self) -> Result<(), CloseError> {
+        let left = self.events.saturating_sub(self.events_acknowledged);
+        let (unsent, in_doubt) = match self.status {
+            Status::Open { .. } | Status::Draining => (0, left),
+            _ => (left, 0),
+        };
+        if left == 0 {
+            return Ok(());
+        }
+        Err(CloseError { unsent, in_doubt })
     }
 
     fn check_connected(&self) -> Result<(), CallError> {
