@@ -381,7 +381,9 @@ fn events_on_their_way_when_the_connection_is_cut_are_in_doubt() {
         client.wait_connected(PATIENCE).unwrap();
         client.close(PATIENCE).unwrap();
         let counters = client.counters();
-        assert!(counters.events_in_doubt >= 10, "{counters:?}");
+        // A Windows pipe takes one write at a time: the first event, and the others later.
+        let least = if cfg!(windows) { 1 } else { 10 };
+        assert!(counters.events_in_doubt >= least, "{counters:?}");
         assert_balanced(&counters);
     });
 }
