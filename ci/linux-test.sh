@@ -9,8 +9,6 @@ fewer_random_cases
 if [ $# -eq 0 ]; then
     set -- i686-unknown-linux-musl aarch64-unknown-linux-musl
 fi
-# Optimised a little: that takes longer to compile, and much less to run.
-export CARGO_PROFILE_DEV_OPT_LEVEL=1
 # Debian's compiler comes without musl's start files; zig adds its own.
 export RUSTFLAGS=-Clink-self-contained=no RUSTDOCFLAGS=-Clink-self-contained=no
 for target; do
@@ -24,6 +22,8 @@ for target; do
     # memory and amounts, nor those of pure functions.
     tests=(--lib --tests) options=()
     if [[ $target != i686-* ]]; then
+        # Optimised a little: that takes longer to compile, and much less to run.
+        export CARGO_PROFILE_DEV_OPT_LEVEL=1
         tests=(--lib)
         for test in calls conformance sessions tcp_keys uds_names wire_format; do
             tests+=(--test "$test")
