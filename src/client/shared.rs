@@ -322,12 +322,14 @@ impl<P: Protocol> Shared<P> {
             if let Status::Closed(result) = &outgoing.status {
                 return result.clone();
             }
-            let until = outgoing.closing.map(|closing| closing.deadline + LOOP_TIME);
-            let left = until.map_or(LOOP_TIME, |until| {
-                until.saturating_duration_since(ambient::now())
-            });
+            let Some(closing) = outgoing.closing else {
+                return Ok(());
+            };
+            let until = closing.deadline + LOOP_TIME;
+            let left = until.saturating_duration_since(ambient::now());
             if left == Duration::ZERO {
-                return outgoing.may_be_lost();
+                let doubted = self.counters.events_in_doubt.read() - closing.in_doubt_before;
+                return outgoing.may_be_lost(doubted);
             }
             outgoing = self
                 .changed
@@ -352,14 +354,15 @@ impl<R> Outgoing<R> {
         Ok(())
     }
 
-    /// Of the events that were taken: those that the server has not acknowledged.
-    fn may_be_lost(&self) -> Result<(), CloseError> {
+    /// Of the events that were taken: those that the server has not acknowledged, and those that were
+    /// in doubt already.
+    fn may_be_lost(&self, doubted: u64) -> Result<(), CloseError> {
         let left = self.events.saturating_sub(self.events_acknowledged);
         let (unsent, in_doubt) = match self.status {
-            Status::Open { .. } | Status::Draining => (0, left),
-            _ => (left, 0),
+            Status::Open { .. } | Status::Draining => (0, doubted + left),
+            _ => (left, doubted),
         };
-        if left == 0 {
+        if unsent + in_doubt == 0 {
             return Ok(());
         }
         Err(CloseError { unsent, in_doubt })

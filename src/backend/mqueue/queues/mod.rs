@@ -19,7 +19,7 @@ mod sys;
 
 // What the systems do differently: the `Descriptor` of a queue; `Opened`, a queue with the lock that goes
 // with it, and `unlink`; who holds a lock and what shows its end (`holder`); how room is watched for
-// (`watch_room`); limits (`limits`); `check`, what there must be before the first call; and numbers.
+// (`register_for_room`); limits (`limits`); `check`, what there must be before the first call; and numbers.
 cfg_if::cfg_if! {
     if #[cfg(target_os = "linux")] {
         mod linux;
