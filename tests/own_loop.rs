@@ -318,3 +318,37 @@ fn a_client_that_nobody_drives_can_be_closed() {
         assert_eq!((error.unsent, error.in_doubt), (2, 0), "{error}");
     });
 }
+
+/// Nor does it forget what became doubtful before.
+#[test]
+fn a_client_that_nobody_drives_any_more_counts_what_was_in_doubt() {
+    on_every_transport(|place| {
+        let limits = Limits {
+            outbox_len_max: 256 * 1024,
+            frame_len_max: 64 * 1024,
+            ..restful()
+        };
+        let mut application = Application::new(place, &limits);
+        let client = application.connect();
+        // The short one has left once nothing more fits; the server has not read it.
+        client.send(&note(0)).unwrap();
+        while client.send(&long_note(0, 60_000)).is_ok() {}
+        client.begin_close(PATIENCE);
+        let Application {
+            mut poll,
+            mut events,
+            server,
+            client: mut embedded,
+            ..
+        } = application;
+        drop(server);
+        while matches!(client.state(), ClientState::Connected { .. }) {
+            poll.poll(&mut events, Some(PATIENCE)).unwrap();
+            events.iter().for_each(|event| embedded.handle_event(event));
+            embedded.turn();
+        }
+        let error = client.close(Duration::from_millis(10)).unwrap_err();
+        assert!(error.unsent > 0 && error.in_doubt > 0, "{error}");
+        assert_eq!(error.unsent + error.in_doubt, client.counters().events);
+    });
+}
