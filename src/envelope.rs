@@ -96,6 +96,8 @@ pub enum Failure {
     TooManyCalls,
     /// The answer was longer than a frame may be, or could not be encoded at all.
     ReplyUnencodable,
+    /// The answer found no room: more waits for the client already than the server keeps.
+    OutboxFull,
 }
 
 impl fmt::Display for Failure {
@@ -104,6 +106,7 @@ impl fmt::Display for Failure {
             Self::Unanswered => "the server let go of the request without an answer",
             Self::TooManyCalls => "the server has too many open calls of this client",
             Self::ReplyUnencodable => "the server's answer could not be encoded, or is too long",
+            Self::OutboxFull => "the server's answer found no room behind what waits to be read",
         })
     }
 }

@@ -204,12 +204,13 @@
 //! | [`BindError::Endpoint`] | the place can't be had: taken by a live process, or not permitted | stop that process, or choose another place; see [`doctor`] |
 //! | [`ConnectError::TimedOut`] | nobody answered; says why, for each endpoint | start the server; compare the endpoints of both sides |
 //! | [`ConnectError::Mismatch`] | every server that answered speaks another protocol or version | deploy builds that match: trying again can't help |
-//! | [`SendError::Full`] | the server is away or too slow; the event is still yours | try later, or drop it and count it |
+//! | [`SendError::Full`] | the server is away or too slow; the event is still yours | drop it and count it, or wait for room with [`Client::send_within`] |
 //! | [`SendError::TooLong`], [`PushError::TooLong`] | beyond the lesser `frame_len_max` of both sides | send less at a time, or raise it on both |
 //! | [`CallError::NotConnected`], [`CallError::TooManyCalls`] | the request was not sent | try again later |
 //! | [`CallError::TimedOut`], [`CallError::Lost`] | no answer; [`CallError::may_have_run`] says whether the server may have acted | try again only what does no harm twice |
 //! | [`CallError::Failed`] | the server let go of the request, or its reply was too long | a matter of the server: look there |
-//! | [`PushError::Full`] | that client reads too slowly; the push is still yours | drop it, or [close](Peer::close) the client |
+//! | [`PushError::Full`] | that client reads too slowly; the push is still yours | drop it, wait with [`Peer::push_within`], or [close](Peer::close) the client |
+//! | [`ReplyError::Full`] | that client reads too slowly; its call was failed | answer with [`Responder::reply_within`] where answers are long and many |
 //! | [`PushError::Gone`], [`ReplyError`] | the client has left or stopped waiting | nothing: the server counts it |
 //! | [`CloseError`] | how many events never left, or left and may be lost | know it; resend what does no harm twice |
 //!
@@ -291,6 +292,7 @@ mod spin;
 mod sync;
 mod timers;
 mod transport;
+mod turn;
 mod wire;
 
 // What the two sides say to each other.

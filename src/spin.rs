@@ -29,9 +29,10 @@ use crate::event_loop::EventLoop;
 /// Whether a side that expects something soon looks for it again and again for a moment, before it
 /// sleeps: a blocking caller for its answer, a server that has just answered for the next request.
 ///
-/// At most 50 µs at a time, 100 µs while it is tried whether that pays, and only in calls: with nothing under way nobody spins. In a poll of
-/// the application's own ([`EmbeddedServer`](crate::EmbeddedServer),
-/// [`EmbeddedClient`](crate::EmbeddedClient)) nobody does either.
+/// At most 50 µs at a time, 100 µs while it is tried whether that pays, and only in calls: with
+/// nothing under way nobody spins. In a poll of the application's own
+/// ([`EmbeddedServer`](crate::EmbeddedServer), [`EmbeddedClient`](crate::EmbeddedClient)) nobody
+/// does either.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Spin {
     /// Never: every wait is a sleep. The least CPU time.

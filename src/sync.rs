@@ -1,10 +1,21 @@
 //! Locks that a panic elsewhere does not take away.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// Locks, also after a panic: what our locks guard is whole at every point where user code runs.
 pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Lets go of the lock until it is told, or for so long.
+pub(crate) fn wait_timeout<'a, T>(
+    condition: &Condvar,
+    guard: MutexGuard<'a, T>,
+    timeout: Duration,
+) -> MutexGuard<'a, T> {
+    let waited = condition.wait_timeout(guard, timeout);
+    waited.unwrap_or_else(PoisonError::into_inner).0
 }
 
 /// For what loom tries in every order that its steps can come in (`ci/loom.sh`): there it stands in

@@ -31,6 +31,10 @@ pub(crate) struct Wire {
     pub(crate) frame_len_max: u32,
 }
 
+/// Whoever can wait before more is sent does so while so much waits already. Enough that a link
+/// never runs dry meanwhile, and little enough that what is written is still in a near cache.
+const AMPLE_LEN: usize = 512 * 1024;
+
 /// How a poll watches a link.
 pub(crate) struct Watch {
     registry: Arc<Registry>,
@@ -130,6 +134,11 @@ impl Wire {
         let frame_len_max = usize::try_from(self.frame_len_max).unwrap_or(usize::MAX);
         self.outbox.room_len() < frame_len_max.saturating_add(HEADER_LEN)
             || self.outbox.room_len() <= self.outbox.queued_len()
+    }
+
+    /// Whether whoever can wait for room should.
+    pub(crate) fn is_ample(&self) -> bool {
+        self.outbox.queued_len() >= AMPLE_LEN || self.is_choked()
     }
 
     /// Appends a message about others that wait: see [`Outbox::append_reserved`].

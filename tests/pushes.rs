@@ -7,9 +7,9 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use mio::{Events, Poll, Token, Waker};
+use support::sleeper::Sleeper;
 use support::*;
-use wayside::{Client, ClientState, CloseReason, EmbeddedClient, Limits, PushError, Transport};
+use wayside::{CloseReason, Limits, PushError};
 
 /// Bounds that a test reaches quickly, and no time that is over while it does.
 fn narrow() -> Limits {
@@ -20,49 +20,6 @@ fn narrow() -> Limits {
         stall_timeout: 2 * PATIENCE,
         silence_timeout: 2 * PATIENCE,
         ..Limits::default()
-    }
-}
-
-/// A client that reads only when the test drives it.
-struct Sleeper {
-    poll: Poll,
-    events: Events,
-    embedded: EmbeddedClient<Chat>,
-}
-
-impl Sleeper {
-    fn connect(transport: &Transport) -> Self {
-        let poll = Poll::new().unwrap();
-        let waker = Waker::new(poll.registry(), Token(0)).unwrap();
-        let builder = Client::builder()
-            .transport(transport.clone())
-            .limits(narrow());
-        let wake = move || waker.wake().unwrap();
-        let embedded = builder.embed(poll.registry(), Token(1), wake).unwrap();
-        let mut sleeper = Self {
-            poll,
-            events: Events::with_capacity(16),
-            embedded,
-        };
-        sleeper.drive_until("it is connected", |client| {
-            matches!(client.state(), ClientState::Connected { .. })
-        });
-        sleeper
-    }
-
-    fn drive_until(&mut self, what: &str, mut is_so: impl FnMut(&Client<Chat>) -> bool) {
-        let client = self.embedded.client();
-        eventually(what, || {
-            // It is looked at again and again, so the poll need not wait.
-            self.poll
-                .poll(&mut self.events, Some(Duration::ZERO))
-                .unwrap();
-            for event in &self.events {
-                self.embedded.handle_event(event);
-            }
-            self.embedded.turn();
-            is_so(&client)
-        });
     }
 }
 
@@ -242,7 +199,7 @@ fn a_push_that_is_too_long_is_handed_back() {
 fn a_client_that_does_not_read_fills_its_own_outbox_only() {
     in_every_mode(|place| {
         let serving = place.serve(narrow());
-        let mut sleeper = Sleeper::connect(&serving.transport);
+        let mut sleeper = Sleeper::connect(&serving.transport, narrow());
         let peer = serving.recorder.connected();
         let awake = serving.client();
         let mut taken = 0;
@@ -289,7 +246,7 @@ fn urgent_pushes_overtake_all_others() {
             ..narrow()
         };
         let serving = place.serve(limits);
-        let mut sleeper = Sleeper::connect(&serving.transport);
+        let mut sleeper = Sleeper::connect(&serving.transport, narrow());
         let peer = serving.recorder.connected();
         let mut bulk = 0;
         while peer.push(&text(bulk, 60_000)).is_ok() {

@@ -5,9 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use wayside::backend::{Fifo, Mqueue, Tcp, Uds};
-use wayside::{
-    Client, Handler, Limits, Never, Peer, Protocol, Responder, SendError, Server, Spin, Transport,
-};
+use wayside::{Client, Handler, Limits, Never, Peer, Protocol, Responder, Server, Spin, Transport};
 
 use crate::Error;
 use crate::case::{Case, Way, Workload};
@@ -151,13 +149,6 @@ impl<M: Typed> Traffic for Caller<M> {
 impl<M: Typed> Caller<M> {
     fn send(&mut self, number: u64) -> Result<(), Error> {
         self.message.number(number);
-        loop {
-            match self.client.send(&self.message) {
-                Ok(()) => return Ok(()),
-                // The server is behind: let it catch up.
-                Err(SendError::Full { .. }) => self.client.flush(PATIENCE)?,
-                Err(error) => return Err(error.into()),
-            }
-        }
+        Ok(self.client.send_within(&self.message, PATIENCE)?)
     }
 }

@@ -29,6 +29,7 @@ use crate::protocol::Protocol;
 use crate::session::{Incoming, Role, Session};
 use crate::spin::Looking;
 use crate::transport::Transport;
+use crate::turn;
 use crate::wire::{Read, Watch};
 
 /// What one turn may read before it is the turn of writing and of whoever waits.
@@ -153,6 +154,7 @@ impl<P: Protocol> Driver<P> {
         if self.closed || self.generation != fork::generation() {
             return;
         }
+        let _turn = turn::begin();
         if let Some(error) = self.obey(now) {
             // What the server has sent before the link broke is still there: answers, and perhaps
             // why it left.
@@ -326,21 +328,22 @@ impl<P: Protocol> Driver<P> {
             return Ok(());
         };
         let mut outgoing = self.shared.outgoing();
-        let wire = &mut outgoing.wire;
+        let flush = |outgoing: &mut Outgoing<P::Reply>| {
+            let flushed = self.shared.flush(outgoing, now);
+            flushed.map_err(|error| CloseReason::LinkFailed(Arc::new(error)))
+        };
         // Twice: what was written may let the farewell follow.
         for _ in 0..2 {
-            session.answer(&mut wire.outbox);
-            wire.flush(now)
-                .map_err(|error| CloseReason::LinkFailed(Arc::new(error)))?;
+            session.answer(&mut outgoing.wire.outbox);
+            flush(&mut outgoing)?;
         }
-        if session.is_over(&mut wire.outbox) {
+        if session.is_over(&mut outgoing.wire.outbox) {
             return Err(CloseReason::Finished);
         }
         if !self.more {
-            let writing = wire.writing;
-            session.handle_timeout(&mut wire.outbox, &writing, now)?;
-            wire.flush(now)
-                .map_err(|error| CloseReason::LinkFailed(Arc::new(error)))?;
+            let writing = outgoing.wire.writing;
+            session.handle_timeout(&mut outgoing.wire.outbox, &writing, now)?;
+            flush(&mut outgoing)?;
         }
         Ok(())
     }
@@ -570,7 +573,7 @@ impl<P: Protocol> Driver<P> {
         for id in expired {
             outgoing.cancel(id);
         }
-        if let Err(error) = outgoing.wire.flush(now) {
+        if let Err(error) = shared.flush(&mut outgoing, now) {
             outgoing.broken = Some(error);
             self.more = true;
         }

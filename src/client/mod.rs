@@ -131,6 +131,21 @@ impl<P: Protocol> Client<P> {
         self.running.current().shared.send(Lane::Bulk, event)
     }
 
+    /// Sends an event in step with the server: as long as much waits to be sent, this waits for
+    /// room, at most for `timeout`. For whoever has a lot to say and nothing better to do: it goes
+    /// as fast as the server takes it, and most of the outbox stays free for those who
+    /// [`send`](Client::send).
+    ///
+    /// What makes room must go on meanwhile: within a turn of a loop, as in a handler of a server,
+    /// this does not wait; and a client that lives in a loop of the application's own gets room by
+    /// that loop's turns only.
+    ///
+    /// # Errors
+    /// As [`send`](Client::send); [`SendError::Full`] if there is no room when the time is over.
+    pub fn send_within(&self, event: &P::Event, timeout: Duration) -> Result<(), SendError> {
+        self.running.current().shared.send_within(timeout, event)
+    }
+
     /// Sends an event that overtakes everything that waits and is not urgent.
     ///
     /// # Errors

@@ -18,12 +18,13 @@ use crate::envelope::{EncodeError, Head};
 use crate::limits::Limits;
 use crate::outbox::{Lane, Refusal};
 use crate::protocol::Protocol;
-use crate::sync::lock;
+use crate::sync::{lock, wait_timeout};
+use crate::turn;
 use crate::wire::Wire;
 
 pub(crate) struct Shared<P: Protocol> {
     outgoing: Mutex<Outgoing<P::Reply>>,
-    /// The status has changed.
+    /// The status has changed, or there is room again for those who wait for it.
     changed: Condvar,
     pub(crate) bell: Arc<Bell>,
     pub(crate) pushes: PushQueue<P::Push>,
@@ -50,6 +51,8 @@ pub(crate) struct Outgoing<R> {
     pub(crate) parked: Vec<(CallId, Waker)>,
     /// Whoever drives sleeps until then, if nothing happens.
     pub(crate) sleeps_until: Option<Instant>,
+    /// The threads that wait for room.
+    wait_for_room: u32,
 }
 
 /// How things stand.
@@ -92,6 +95,7 @@ impl<P: Protocol> Shared<P> {
                 closing: None,
                 parked: Vec::new(),
                 sleeps_until: None,
+                wait_for_room: 0,
             }),
             changed: Condvar::new(),
             bell,
@@ -121,7 +125,35 @@ impl<P: Protocol> Shared<P> {
     // ---- events ----
 
     pub(crate) fn send(&self, lane: Lane, event: &P::Event) -> Result<(), SendError> {
+        self.append_event(self.outgoing(), lane, event)
+    }
+
+    /// The same once there is room to spare, or the time is over.
+    pub(crate) fn send_within(&self, timeout: Duration, event: &P::Event) -> Result<(), SendError> {
         let mut outgoing = self.outgoing();
+        if outgoing.wire.is_ample() && !turn::is_under_way() {
+            let deadline = ambient::now() + timeout.min(TIMEOUT_MAX);
+            // It may nap, after calls: then nobody would see that the link takes more.
+            self.bell.call_background();
+            while outgoing.wire.is_ample() && outgoing.check_open().is_ok() {
+                let left = deadline.saturating_duration_since(ambient::now());
+                if left == Duration::ZERO {
+                    break;
+                }
+                outgoing.wait_for_room += 1;
+                outgoing = wait_timeout(&self.changed, outgoing, left);
+                outgoing.wait_for_room -= 1;
+            }
+        }
+        self.append_event(outgoing, Lane::Bulk, event)
+    }
+
+    fn append_event(
+        &self,
+        mut outgoing: MutexGuard<'_, Outgoing<P::Reply>>,
+        lane: Lane,
+        event: &P::Event,
+    ) -> Result<(), SendError> {
         outgoing.check_open()?;
         match outgoing.wire.append(lane, Head::Event, event) {
             Ok(()) => {}
@@ -159,11 +191,20 @@ impl<P: Protocol> Shared<P> {
     /// blocked, whoever drives will do it when the time comes.
     fn write(&self, outgoing: &mut Outgoing<P::Reply>) {
         if outgoing.is_flowing() {
-            if let Err(error) = outgoing.wire.flush(ambient::now()) {
+            if let Err(error) = self.flush(outgoing, ambient::now()) {
                 outgoing.broken = Some(error);
                 self.bell.ring();
             }
         }
+    }
+
+    /// Writes what the link takes.
+    pub(crate) fn flush(&self, outgoing: &mut Outgoing<P::Reply>, now: Instant) -> io::Result<()> {
+        let flushed = outgoing.wire.flush(now);
+        if outgoing.wait_for_room > 0 && !outgoing.wire.is_ample() {
+            self.changed.notify_all();
+        }
+        flushed
     }
 
     // ---- calls ----
@@ -278,11 +319,7 @@ impl<P: Protocol> Shared<P> {
                     why,
                 });
             }
-            outgoing = self
-                .changed
-                .wait_timeout(outgoing, left)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+            outgoing = wait_timeout(&self.changed, outgoing, left);
         }
     }
 
@@ -297,6 +334,7 @@ impl<P: Protocol> Shared<P> {
         });
         closing.deadline = closing.deadline.min(deadline);
         drop(outgoing);
+        self.changed.notify_all();
         self.bell.ring();
     }
 
@@ -331,11 +369,7 @@ impl<P: Protocol> Shared<P> {
                 let doubted = self.counters.events_in_doubt.read() - closing.in_doubt_before;
                 return outgoing.may_be_lost(doubted);
             }
-            outgoing = self
-                .changed
-                .wait_timeout(outgoing, left)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+            outgoing = wait_timeout(&self.changed, outgoing, left);
         }
     }
 }

@@ -4,7 +4,8 @@ use std::collections::HashSet;
 use std::fmt;
 use std::io;
 use std::marker::PhantomData;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock};
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
@@ -15,8 +16,10 @@ use crate::envelope::{EncodeError, Failure, Head};
 use crate::identity::PeerId;
 use crate::outbox::{Lane, Refusal};
 use crate::protocol::Protocol;
+use crate::server::TIMEOUT_MAX;
 use crate::server::attention::Attention;
-use crate::sync::lock;
+use crate::sync::{lock, wait_timeout};
+use crate::turn;
 use crate::wire::Wire;
 
 /// The number of a peer: no other peer of the same server ever has it.
@@ -44,6 +47,8 @@ pub(crate) struct PeerShared {
     transport: Arc<str>,
     greeted: OnceLock<Greeted>,
     outgoing: Mutex<Outgoing>,
+    /// There is room again, or nothing to wait for.
+    room: Condvar,
     pub(crate) counters: Arc<LiveServerCounters>,
     attention: Arc<Attention>,
 }
@@ -74,6 +79,8 @@ pub(crate) struct Outgoing {
     pub(crate) doomed: Option<CloseReason>,
     /// Set once the loop has let go of the peer.
     pub(crate) ended: Option<CloseReason>,
+    /// The threads that wait for room.
+    wait_for_room: u32,
 }
 
 impl<P> Clone for Peer<P> {
@@ -140,6 +147,15 @@ impl<P: Protocol> Peer<P> {
         self.shared.push(Lane::Bulk, message)
     }
 
+    /// Sends a message in step with the client: as long as much waits for it, this waits for room,
+    /// at most for `timeout`. It does not wait within a turn of a loop, as in a handler.
+    ///
+    /// # Errors
+    /// See [`PushError`]; [`PushError::Full`] if there is no room when the time is over.
+    pub fn push_within(&self, message: &P::Push, timeout: Duration) -> Result<(), PushError> {
+        self.shared.push_within(timeout, message)
+    }
+
     /// Sends a message to the client that overtakes everything that waits for it and is not urgent.
     ///
     /// # Errors
@@ -173,7 +189,9 @@ impl PeerShared {
                 said_goodbye: false,
                 doomed: None,
                 ended: None,
+                wait_for_room: 0,
             }),
+            room: Condvar::new(),
             counters,
             attention,
         }
@@ -183,7 +201,7 @@ impl PeerShared {
         self.key
     }
 
-    pub(crate) fn outgoing(&self) -> std::sync::MutexGuard<'_, Outgoing> {
+    pub(crate) fn outgoing(&self) -> MutexGuard<'_, Outgoing> {
         lock(&self.outgoing)
     }
 
@@ -193,7 +211,43 @@ impl PeerShared {
     }
 
     pub(crate) fn push<T: Serialize>(&self, lane: Lane, message: &T) -> Result<(), PushError> {
+        self.append_push(self.outgoing(), lane, message)
+    }
+
+    fn push_within<T: Serialize>(&self, timeout: Duration, message: &T) -> Result<(), PushError> {
+        let outgoing = self.wait_for_room(timeout, |_| true);
+        self.append_push(outgoing, Lane::Bulk, message)
+    }
+
+    /// The lock once there is room to spare, the time is over, or it has become pointless.
+    fn wait_for_room(
+        &self,
+        timeout: Duration,
+        wanted: impl Fn(&Outgoing) -> bool,
+    ) -> MutexGuard<'_, Outgoing> {
         let mut outgoing = self.outgoing();
+        if !outgoing.wire.is_ample() || turn::is_under_way() {
+            return outgoing;
+        }
+        let deadline = ambient::now() + timeout.min(TIMEOUT_MAX);
+        while outgoing.wire.is_ample() && outgoing.gone().is_none() && wanted(&outgoing) {
+            let left = deadline.saturating_duration_since(ambient::now());
+            if left == Duration::ZERO {
+                break;
+            }
+            outgoing.wait_for_room += 1;
+            outgoing = wait_timeout(&self.room, outgoing, left);
+            outgoing.wait_for_room -= 1;
+        }
+        outgoing
+    }
+
+    fn append_push<T: Serialize>(
+        &self,
+        mut outgoing: MutexGuard<'_, Outgoing>,
+        lane: Lane,
+        message: &T,
+    ) -> Result<(), PushError> {
         if let Some(reason) = outgoing.gone() {
             return Err(PushError::Gone(reason));
         }
@@ -220,7 +274,26 @@ impl PeerShared {
         id: u64,
         answer: Result<&T, Failure>,
     ) -> Result<(), ReplyError> {
-        let mut outgoing = self.outgoing();
+        self.append_answer(self.outgoing(), id, answer)
+    }
+
+    /// The same, with a reply that waits for room.
+    pub(crate) fn reply_within<T: Serialize>(
+        &self,
+        id: u64,
+        reply: &T,
+        timeout: Duration,
+    ) -> Result<(), ReplyError> {
+        let outgoing = self.wait_for_room(timeout, |outgoing| outgoing.calls.contains(&id));
+        self.append_answer(outgoing, id, Ok(reply))
+    }
+
+    fn append_answer<T: Serialize>(
+        &self,
+        mut outgoing: MutexGuard<'_, Outgoing>,
+        id: u64,
+        answer: Result<&T, Failure>,
+    ) -> Result<(), ReplyError> {
         let unwanted = match outgoing.gone() {
             Some(reason) => Some(ReplyError::Gone(reason)),
             None if outgoing.calls.contains(&id) => None,
@@ -233,8 +306,9 @@ impl PeerShared {
         }
         let wire = &mut outgoing.wire;
         let counters = &self.counters;
-        let failed =
-            |wire: &mut Wire, failure| wire.append(Lane::Bulk, Head::Failed { id, failure }, &());
+        let failed = |wire: &mut Wire, failure| {
+            wire.append_reserved(Lane::Bulk, Head::Failed { id, failure })
+        };
         let (mut appended, mut count) = match answer {
             Ok(reply) => (
                 wire.append(Lane::Bulk, Head::Reply { id }, reply),
@@ -243,21 +317,32 @@ impl PeerShared {
             Err(failure) => (failed(wire, failure), &counters.failed),
         };
         let mut result = Ok(());
-        if let Err(Refusal::Encode(error)) = appended {
-            result = Err(match error {
-                EncodeError::TooLong { max } => ReplyError::TooLong { max },
-                EncodeError::Refused(error) => ReplyError::Unencodable(error.to_string()),
-            });
-            (appended, count) = (failed(wire, Failure::ReplyUnencodable), &counters.failed);
+        if let (Ok(_), Err(refusal)) = (answer, &appended) {
+            let (error, failure) = match refusal {
+                Refusal::Full { len, max } => {
+                    let (len, max) = (*len, *max);
+                    (ReplyError::Full { len, max }, Failure::OutboxFull)
+                }
+                Refusal::Encode(EncodeError::TooLong { max }) => {
+                    (ReplyError::TooLong { max: *max }, Failure::ReplyUnencodable)
+                }
+                Refusal::Encode(EncodeError::Refused(error)) => {
+                    let error = ReplyError::Unencodable(error.to_string());
+                    (error, Failure::ReplyUnencodable)
+                }
+            };
+            result = Err(error);
+            (appended, count) = (failed(wire, failure), &counters.failed);
         }
         // Not sooner: if encoding has panicked, the responder is dropped and answers once more.
         outgoing.calls_at_work -= 1;
         outgoing.calls.remove(&id);
         if let Err(Refusal::Full { max, .. }) = appended {
-            // A call must end one way or the other: with no room to say how, the connection
-            // goes, and the client knows that the call may have run.
+            // A call must end one way or the other: with no room even to say that it has failed,
+            // the connection goes, and the client knows that the call may have run.
             let reason = CloseReason::OutboxFull { max };
             outgoing.doomed.get_or_insert(reason.clone());
+            self.room.notify_all();
             self.attention.call(self.index);
             return Err(ReplyError::Gone(reason));
         }
@@ -279,19 +364,37 @@ impl PeerShared {
         let mut outgoing = self.outgoing();
         if outgoing.ended.is_none() {
             outgoing.doomed.get_or_insert(reason);
+            self.room.notify_all();
             self.attention.call(self.index);
         }
     }
 
+    /// Lets go of everything that waits for the peer.
+    pub(crate) fn end(&self, outgoing: &mut Outgoing, reason: CloseReason) {
+        outgoing.calls.clear();
+        outgoing.corked = false;
+        outgoing.ended = Some(reason);
+        self.room.notify_all();
+    }
+
+    /// Writes what the link takes.
+    pub(crate) fn flush(&self, outgoing: &mut Outgoing, now: Instant) -> io::Result<()> {
+        let flushed = outgoing.wire.flush(now);
+        if outgoing.wait_for_room > 0 && (!outgoing.wire.is_ample() || outgoing.said_goodbye) {
+            self.room.notify_all();
+        }
+        flushed
+    }
+
     /// Something was appended: writes it at once, unless the loop is about to.
-    fn written(&self, mut outgoing: std::sync::MutexGuard<'_, Outgoing>) {
+    fn written(&self, mut outgoing: MutexGuard<'_, Outgoing>) {
         let wire = &outgoing.wire;
         // A handler that says much in one visit must not fill the outbox of a peer that reads.
         let waits = outgoing.corked && !wire.is_choked();
         if waits || wire.writing.blocked_since.is_some() {
             return;
         }
-        let flushed = outgoing.wire.flush(ambient::now());
+        let flushed = self.flush(&mut outgoing, ambient::now());
         self.after_flush(&mut outgoing, flushed);
     }
 
@@ -351,6 +454,14 @@ pub enum ReplyError {
     /// The client has stopped waiting.
     #[error("the client does not wait for the answer any more")]
     Cancelled,
+    /// The client reads more slowly than it is answered; it was told so.
+    #[error("{len} bytes wait for the client, outbox_len_max is {max}: it reads too slowly")]
+    Full {
+        /// What waits.
+        len: usize,
+        /// [`Limits::outbox_len_max`](crate::Limits::outbox_len_max).
+        max: usize,
+    },
     /// The answer is longer than both sides take; the client was told so.
     #[error("the answer is longer than frame_len_max, which is {max} bytes between these two")]
     TooLong {

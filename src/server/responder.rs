@@ -3,7 +3,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::envelope::Failure;
 use crate::protocol::Protocol;
@@ -87,11 +87,26 @@ impl<P> Responder<P> {
 impl<P: Protocol> Responder<P> {
     /// Answers. Never blocks.
     ///
+    /// In a handler there is always room for the answer to the request at hand: a client is not
+    /// listened to while much waits for it. Whoever answers many requests later, by long replies,
+    /// should do so with [`reply_within`](Responder::reply_within).
+    ///
     /// # Errors
     /// See [`ReplyError`]. The client got no reply.
     pub fn reply(mut self, reply: &P::Reply) -> Result<(), ReplyError> {
         // A panic while the reply is encoded lets go of the responder unanswered.
         let result = self.peer.answer(self.id, Ok(reply));
+        self.answered = true;
+        result
+    }
+
+    /// Answers in step with the client: as long as much waits for it, this waits for room, at most
+    /// for `timeout`. It does not wait within a turn of a loop, as in a handler.
+    ///
+    /// # Errors
+    /// See [`ReplyError`]. The client got no reply.
+    pub fn reply_within(mut self, reply: &P::Reply, timeout: Duration) -> Result<(), ReplyError> {
+        let result = self.peer.reply_within(self.id, reply, timeout);
         self.answered = true;
         result
     }

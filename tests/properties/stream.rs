@@ -108,7 +108,8 @@ pub fn head() -> impl Strategy<Value = Head> {
     let failure = prop_oneof![
         Just(Failure::Unanswered),
         Just(Failure::TooManyCalls),
-        Just(Failure::ReplyUnencodable)
+        Just(Failure::ReplyUnencodable),
+        Just(Failure::OutboxFull)
     ];
     prop_oneof![
         Just(Head::Hello),

@@ -11,6 +11,7 @@
 pub mod forked;
 pub mod raw;
 pub mod role;
+pub mod sleeper;
 
 use std::cell::Cell;
 use std::collections::VecDeque;

@@ -75,10 +75,8 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
         }
         let link = outgoing.wire.detach();
         count_unsent(&mut outgoing.wire.outbox, &self.counters);
-        outgoing.calls.clear();
-        outgoing.corked = false;
         let reason = entry.refused.take().unwrap_or(reason);
-        outgoing.ended = Some(reason.clone());
+        shared.end(&mut outgoing, reason.clone());
         drop(outgoing);
         if let Some(mut link) = link {
             deregister(&self.registry, &mut link);

@@ -43,6 +43,7 @@ use crate::server::peer::{PeerKey, PeerShared};
 use crate::session::Session;
 use crate::spin::Looking;
 use crate::timers::Timers;
+use crate::turn;
 use crate::wire::Read;
 
 /// What the loop alone knows of a peer.
@@ -223,6 +224,7 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
 
     /// Does everything that can be done now, once around. See [`deadline`](Engine::deadline).
     pub(crate) fn turn(&mut self, now: Instant) {
+        let _turn = turn::begin();
         self.asked_by = None;
         self.obey(now);
         self.accept(now);

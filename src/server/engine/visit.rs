@@ -280,8 +280,7 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
         // Twice: what was written may let the farewell follow.
         for _ in 0..2 {
             entry.session.answer(&mut outgoing.wire.outbox);
-            let flushed = outgoing.wire.flush(now);
-            if let Err(error) = flushed {
+            if let Err(error) = entry.shared.flush(&mut outgoing, now) {
                 let reason = CloseReason::LinkFailed(Arc::new(error));
                 return Err(entry.session.at_end(reason));
             }

@@ -1,0 +1,289 @@
+//! Waiting for room: who says more than the other side takes is held up, and loses nothing.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod support;
+
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use support::sleeper::Sleeper;
+use support::*;
+use wayside::{
+    CallError, Client, ClientState, Failure, Handler, Limits, Peer, PushError, ReplyError,
+    Responder, SendError,
+};
+
+/// An outbox that is soon full, and nobody who is closed because a test takes its time.
+fn narrow() -> Limits {
+    Limits {
+        frame_len_max: 64 * 1024,
+        outbox_len_max: 256 * 1024,
+        pushes_max: 1_000_000,
+        stall_timeout: 2 * PATIENCE,
+        silence_timeout: 2 * PATIENCE,
+        ..Limits::default()
+    }
+}
+
+/// Long enough to wait in vain.
+const SHORT: Duration = Duration::from_millis(100);
+
+/// More bytes than any link holds, in messages of [`LEN`].
+const COUNT: u64 = 500;
+const LEN: usize = 30_000;
+
+/// Sends until there is no room left, and says how many were taken.
+fn fill(client: &Client<Chat>) -> u64 {
+    let mut taken = 0;
+    while client.send(&long_note(taken, LEN)).is_ok() {
+        taken += 1;
+    }
+    taken
+}
+
+fn text(number: u64) -> String {
+    format!("{number:08}{}", "x".repeat(LEN))
+}
+
+#[test]
+fn events_in_step_with_the_server_all_arrive_in_order() {
+    in_every_mode(|place| {
+        let serving = place.serve(Limits::default());
+        let builder = serving.builder().limits(narrow());
+        let client = builder.connect(PATIENCE).unwrap();
+        let block = client.start(&Ask::Block, PATIENCE).unwrap();
+        serving.recorder.blocked();
+        let taken = fill(&client);
+        let full = client.counters().events_full;
+        thread::scope(|scope| {
+            let (about_to, is_about_to) = mpsc::channel();
+            let client = &client;
+            scope.spawn(move || {
+                about_to.send(()).unwrap();
+                for number in taken..COUNT.max(taken) {
+                    let note = long_note(number, LEN);
+                    client.send_within(&note, PATIENCE).unwrap();
+                }
+            });
+            is_about_to.recv().unwrap();
+            serving.recorder.unblock();
+        });
+        block.wait().unwrap();
+        client.flush(PATIENCE).unwrap();
+        let notes = serving.recorder.take_events();
+        let numbers = notes.into_iter().map(|note| note.number);
+        assert!(numbers.eq(0..COUNT.max(taken)));
+        assert_eq!(client.counters().events_full, full);
+        assert_eq!(client.counters().opened, 1);
+    });
+}
+
+#[test]
+fn without_a_server_there_is_room_once_there_is_one() {
+    on_every_transport(|place| {
+        let serving = place.serve(Limits::default());
+        let builder = serving.builder().limits(Limits {
+            reconnect_delay_max: Duration::from_millis(50),
+            ..narrow()
+        });
+        let client = builder.connect(PATIENCE).unwrap();
+        let transport = serving.transport.clone();
+        assert!(serving.server.shutdown(PATIENCE));
+        eventually("it is noticed", || {
+            matches!(client.state(), ClientState::Waiting { .. })
+        });
+        let taken = fill(&client);
+        thread::scope(|scope| {
+            let waiting = scope.spawn(|| client.send_within(&long_note(taken, LEN), PATIENCE));
+            let again = serve_again(&transport, &Limits::default(), &serving.recorder);
+            waiting.join().unwrap().unwrap();
+            client.flush(PATIENCE).unwrap();
+            drop(again);
+        });
+        let notes = serving.recorder.take_events();
+        assert!(notes.into_iter().map(|note| note.number).eq(0..=taken));
+    });
+}
+
+#[test]
+fn waiting_for_room_ends_with_the_time_and_with_the_client() {
+    on_every_transport(|place| {
+        let serving = place.serve(Limits::default());
+        let builder = serving.builder().limits(narrow());
+        let client = builder.connect(PATIENCE).unwrap();
+        let _block = client.start(&Ask::Block, PATIENCE).unwrap();
+        serving.recorder.blocked();
+        fill(&client);
+        let note = long_note(0, LEN);
+        let error = client.send_within(&note, SHORT).unwrap_err();
+        assert!(matches!(error, SendError::Full { .. }), "{error}");
+        thread::scope(|scope| {
+            let waiting = scope.spawn(|| client.send_within(&note, 10 * PATIENCE));
+            client.begin_close(Duration::ZERO);
+            let error = waiting.join().unwrap().unwrap_err();
+            assert!(matches!(error, SendError::Closed), "{error}");
+        });
+        serving.recorder.unblock();
+    });
+}
+
+#[test]
+fn pushes_in_step_with_the_client_all_arrive_in_order() {
+    in_every_mode(|place| {
+        let serving = place.serve(narrow());
+        let mut sleeper = Sleeper::connect(&serving.transport, narrow());
+        let peer = serving.recorder.connected();
+        let mut taken = 0;
+        while peer.push(&text(taken)).is_ok() {
+            taken += 1;
+        }
+        thread::scope(|scope| {
+            let (about_to, is_about_to) = mpsc::channel();
+            scope.spawn(move || {
+                about_to.send(()).unwrap();
+                for number in taken..COUNT.max(taken) {
+                    peer.push_within(&text(number), PATIENCE).unwrap();
+                }
+            });
+            is_about_to.recv().unwrap();
+            let mut next = 0;
+            sleeper.drive_until("everything has arrived", |client| {
+                while let Some(push) = client.next_push(Duration::ZERO) {
+                    assert_eq!(push, text(next));
+                    next += 1;
+                }
+                next == COUNT.max(taken)
+            });
+        });
+        assert_eq!(serving.server.counters().pushes_full, 1);
+    });
+}
+
+#[test]
+fn replies_in_step_with_the_client_all_arrive() {
+    in_every_mode(|place| {
+        let serving = place.serve(narrow());
+        let client = serving.client();
+        let calls: Vec<_> = (0..COUNT)
+            .map(|_| client.start(&Ask::Hold, PATIENCE).unwrap())
+            .collect();
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..COUNT / 4 {
+                        let held = serving.recorder.held();
+                        held.reply_within(&text(0), PATIENCE).unwrap();
+                    }
+                });
+            }
+            for call in calls {
+                assert_eq!(call.wait().unwrap(), text(0));
+            }
+        });
+        assert_eq!(client.counters().opened, 1);
+    });
+}
+
+#[test]
+fn a_reply_without_room_fails_its_own_call_and_no_more() {
+    in_every_mode(|place| {
+        let serving = place.serve(narrow());
+        let mut sleeper = Sleeper::connect(&serving.transport, narrow());
+        let client = sleeper.embedded.client();
+        let calls: Vec<_> = (0..COUNT)
+            .map(|_| client.start(&Ask::Hold, 10 * PATIENCE).unwrap())
+            .collect();
+        let mut held = Vec::new();
+        sleeper.drive_until("all are there", |_| {
+            let more = serving.server.counters().requests - u64::try_from(held.len()).unwrap();
+            held.extend((0..more).map(|_| serving.recorder.held()));
+            held.len() == calls.len()
+        });
+        let mut answered = 0;
+        let mut held = held.into_iter();
+        let error = loop {
+            match held.next().unwrap().reply(&text(0)) {
+                Ok(()) => answered += 1,
+                Err(error) => break error,
+            }
+        };
+        assert!(matches!(error, ReplyError::Full { .. }), "{error}");
+        // Waiting does not help as long as the client does not read.
+        let error = held.next().unwrap().reply_within(&text(0), SHORT);
+        assert!(matches!(error, Err(ReplyError::Full { .. })), "{error:?}");
+        // There is room to say so for all of them.
+        drop(held);
+        sleeper.drive_until("all have ended", |_| {
+            calls.iter().all(wayside::Pending::is_finished)
+        });
+        let ends: Vec<_> = calls.into_iter().map(|call| call.wait()).collect();
+        let (good, bad) = ends.split_at(answered);
+        assert!(good.iter().all(|end| end.as_ref().unwrap() == &text(0)));
+        let failure = |end: &Result<String, CallError>| match end {
+            Err(error @ CallError::Failed(failure)) if error.may_have_run() => *failure,
+            other => panic!("{other:?}"),
+        };
+        let (full, let_go) = bad.split_at(2);
+        assert!(full.iter().all(|end| failure(end) == Failure::OutboxFull));
+        assert!(let_go.iter().all(|end| failure(end) == Failure::Unanswered));
+        assert_eq!(client.counters().opened, 1);
+        assert_eq!(client.counters().closed.total(), 0);
+    });
+}
+
+#[test]
+fn waiting_for_room_ends_with_the_peer() {
+    on_every_transport(|place| {
+        let serving = place.serve(narrow());
+        let sleeper = Sleeper::connect(&serving.transport, narrow());
+        let peer = serving.recorder.connected();
+        while peer.push(&text(0)).is_ok() {}
+        thread::scope(|scope| {
+            let waiting = scope.spawn(|| {
+                // Its last turn may make room once more.
+                loop {
+                    if let Err(error) = peer.push_within(&text(0), 10 * PATIENCE) {
+                        break error;
+                    }
+                }
+            });
+            drop(sleeper);
+            let error = waiting.join().unwrap();
+            assert!(matches!(error, PushError::Gone(_)), "{error}");
+        });
+    });
+}
+
+/// Pushes until there is no room, although it could not get any.
+struct Impatient(mpsc::Sender<PushError>);
+
+impl Handler<Chat> for Impatient {
+    fn event(&mut self, peer: &Peer<Chat>, _: Note) {
+        let error = loop {
+            if let Err(error) = peer.push_within(&text(0), 10 * PATIENCE) {
+                break error;
+            }
+        };
+        self.0.send(error).unwrap();
+    }
+
+    fn request(&mut self, _: &Peer<Chat>, _: Ask, _: Responder<Chat>) {}
+}
+
+#[test]
+fn a_handler_is_not_held_up() {
+    on_every_transport(|place| {
+        let (full, is_full) = mpsc::channel();
+        let (_server, transport) = place.serve_with(narrow(), Impatient(full));
+        let mut sleeper = Sleeper::connect(&transport, narrow());
+        sleeper.embedded.client().send(&note(0)).unwrap();
+        let mut error = None;
+        sleeper.drive_until("it has left", |client| client.counters().events == 1);
+        eventually("it is full", || {
+            error = is_full.try_recv().ok();
+            error.is_some()
+        });
+        assert!(matches!(error, Some(PushError::Full { .. })), "{error:?}");
+    });
+}
