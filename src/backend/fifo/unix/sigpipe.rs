@@ -144,4 +144,28 @@ mod tests {
         assert_eq!(member, 0);
         assert!(!is_pending());
     }
+
+    /// Forked, because what a signal does holds for the whole process.
+    #[test]
+    fn a_program_that_the_signal_would_end_lives_on() {
+        let file = broken();
+        // SAFETY: the child makes system calls only, and leaves without running anything else.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            // SAFETY: any disposition of a signal of this process is its own to set.
+            unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+            let failed = matches!(
+                super::write(&file, b"x"),
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe
+            );
+            let good = !is_ignored() && failed && !is_pending();
+            // SAFETY: it ends this process, which is only a copy.
+            unsafe { libc::_exit(i32::from(!good)) };
+        }
+        assert!(child > 0, "{}", io::Error::last_os_error());
+        let mut status = 0;
+        // SAFETY: the pointer leads to a writable number.
+        let waited = unsafe { libc::waitpid(child, &raw mut status, 0) };
+        assert_eq!((waited, status), (child, 0));
+    }
 }
