@@ -200,33 +200,39 @@ fn a_reply_without_room_fails_its_own_call_and_no_more() {
             held.extend((0..more).map(|_| serving.recorder.held()));
             held.len() == calls.len()
         });
-        let mut answered = 0;
+        // What has become of each, in the order they were asked.
+        let mut fates = Vec::new();
         let mut held = held.into_iter();
-        let error = loop {
-            match held.next().unwrap().reply(&text(0)) {
-                Ok(()) => answered += 1,
-                Err(error) => break error,
-            }
-        };
-        assert!(matches!(error, ReplyError::Full { .. }), "{error}");
-        // Waiting does not help as long as the client does not read.
-        let error = held.next().unwrap().reply_within(&text(0), SHORT);
-        assert!(matches!(error, Err(ReplyError::Full { .. })), "{error:?}");
+        // Until nothing gets through, also not to who waits: the client does not read.
+        while !matches!(
+            fates[..],
+            [.., Err(Failure::OutboxFull), Err(Failure::OutboxFull)]
+        ) {
+            let waits = matches!(fates.last(), Some(Err(_)));
+            let next = held.next().expect("more than any link holds");
+            let replied = match waits {
+                true => next.reply_within(&text(0), SHORT),
+                false => next.reply(&text(0)),
+            };
+            fates.push(match replied {
+                Ok(()) => Ok(text(0)),
+                Err(ReplyError::Full { .. }) => Err(Failure::OutboxFull),
+                Err(other) => panic!("{other}"),
+            });
+        }
         // There is room to say so for all of them.
-        drop(held);
+        fates.extend(held.map(|_| Err(Failure::Unanswered)));
         sleeper.drive_until("all have ended", |_| {
             calls.iter().all(wayside::Pending::is_finished)
         });
-        let ends: Vec<_> = calls.into_iter().map(|call| call.wait()).collect();
-        let (good, bad) = ends.split_at(answered);
-        assert!(good.iter().all(|end| end.as_ref().unwrap() == &text(0)));
-        let failure = |end: &Result<String, CallError>| match end {
-            Err(error @ CallError::Failed(failure)) if error.may_have_run() => *failure,
-            other => panic!("{other:?}"),
-        };
-        let (full, let_go) = bad.split_at(2);
-        assert!(full.iter().all(|end| failure(end) == Failure::OutboxFull));
-        assert!(let_go.iter().all(|end| failure(end) == Failure::Unanswered));
+        for (call, fate) in calls.into_iter().zip(fates) {
+            let end = call.wait().map_err(|error| match error {
+                CallError::Failed(failure) => failure,
+                other => panic!("{other}"),
+            });
+            assert_eq!(end, fate);
+        }
+        assert!(CallError::Failed(Failure::OutboxFull).may_have_run());
         assert_eq!(client.counters().opened, 1);
         assert_eq!(client.counters().closed.total(), 0);
     });

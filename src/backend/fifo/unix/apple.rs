@@ -38,3 +38,8 @@ pub(super) fn write(mut file: &File, bytes: &[u8]) -> io::Result<usize> {
 pub(super) fn bound_mailbox(_mailbox: &File) -> io::Result<()> {
     Ok(())
 }
+
+/// There is no such call.
+pub(super) fn lengthen(_fifo: &File, _len: usize) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}

@@ -21,3 +21,8 @@ pub(super) fn prepare(_file: &File) -> io::Result<()> {
 pub(super) fn bound_mailbox(_mailbox: &File) -> io::Result<()> {
     Ok(())
 }
+
+/// There is no such call.
+pub(super) fn lengthen(_fifo: &File, _len: usize) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}

@@ -1,6 +1,6 @@
 //! FreeBSD.
 
-pub(super) use super::bsd::{SHORT_RECV_IS_LAST, bound_mailbox, prepare, write};
+pub(super) use super::bsd::{SHORT_RECV_IS_LAST, bound_mailbox, lengthen, prepare, write};
 use crate::backend::EndOfPeer;
 
 /// Its kqueue reports the end of a FIFO.

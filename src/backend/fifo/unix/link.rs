@@ -24,6 +24,7 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use super::file::{self, End};
 use super::pair::{Created, Paths};
 use super::record::{self, PairId, RECORD_LEN};
+use super::room::Room;
 use super::{Link, system};
 use crate::backend::directory;
 use crate::fork::Guarded;
@@ -39,6 +40,8 @@ pub(super) struct FifoLink {
     /// process.
     from_peer: Guarded<File>,
     to_peer: Guarded<File>,
+    /// Of the FIFO to the peer.
+    room: Room,
     peer: PeerId,
     state: State,
 }
@@ -82,6 +85,7 @@ impl FifoLink {
         Ok(Self {
             from_peer,
             to_peer,
+            room: Room::default(),
             peer: owner,
             state: State::Waiting(Box::new(Waiting {
                 mailbox,
@@ -112,6 +116,7 @@ impl FifoLink {
             Ok(_) => Ok(Self {
                 from_peer,
                 to_peer,
+                room: Room::default(),
                 peer,
                 state: State::Open,
             }),
@@ -236,7 +241,17 @@ impl Link for FifoLink {
 
     fn send(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.advance()?;
-        system::write(&self.to_peer, bytes)
+        let written = system::write(&self.to_peer, bytes);
+        let taken = match &written {
+            Ok(len) => *len,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+            Err(_) => return written,
+        };
+        let has_more = taken < bytes.len() && self.room.was_short(bytes.len(), &self.to_peer);
+        if has_more && taken == 0 {
+            return system::write(&self.to_peer, bytes);
+        }
+        written
     }
 
     fn peer(&self) -> PeerId {

@@ -51,6 +51,12 @@ pub(super) fn prepare(_file: &File) -> io::Result<()> {
     Ok(())
 }
 
+/// Lets a FIFO hold more, as far as the user may.
+pub(super) fn lengthen(fifo: &File, len: usize) -> io::Result<()> {
+    rustix::pipe::fcntl_setpipe_size(fifo, len)?;
+    Ok(())
+}
+
 /// Bounds what waits in the mailbox: 64 KiB otherwise.
 pub(super) fn bound_mailbox(mailbox: &File) -> io::Result<()> {
     rustix::pipe::fcntl_setpipe_size(mailbox, MAILBOX_LEN)?;

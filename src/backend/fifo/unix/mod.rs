@@ -2,7 +2,7 @@
 //!
 //! `address` reads the path, `file` opens FIFOs and checks them, `record` is what lies in the
 //! mailbox, `pair` names and creates the two FIFOs of a peer, `listener` and `link` do what the
-//! contract asks.
+//! contract asks; `room` is how much a link's FIFO holds.
 
 mod address;
 mod file;
@@ -10,6 +10,7 @@ mod link;
 mod listener;
 mod pair;
 mod record;
+mod room;
 
 use std::io;
 
@@ -19,7 +20,7 @@ use super::{Capabilities, Finding, Link, Listener};
 use crate::backend::{About, PeerIdentity, name};
 
 // What the systems do differently: `END_OF_PEER`, `SHORT_RECV_IS_LAST`, `prepare` a descriptor for writing and `write`
-// without SIGPIPE, and `bound_mailbox`.
+// without SIGPIPE, `bound_mailbox`, and `lengthen` a FIFO.
 cfg_if::cfg_if! {
     if #[cfg(any(target_os = "linux", target_os = "android"))] {
         mod sigpipe;

@@ -155,7 +155,7 @@ mod tests {
             // SAFETY: any disposition of a signal of this process is its own to set.
             unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
             let failed = matches!(
-                super::write(&file, b"x"),
+                write(&file, b"x"),
                 Err(error) if error.kind() == io::ErrorKind::BrokenPipe
             );
             let good = !is_ignored() && failed && !is_pending();
