@@ -12,6 +12,8 @@
 //!   score 0         sleeps, and tries again after a pause, which doubles with each failure
 //! ```
 //!
+//! A long message gets the time on top that its bytes take to be read and answered.
+//!
 //! As long as this side is not sure, the other may well sleep before it answers, so it gets twice
 //! the time.
 //!
@@ -29,8 +31,8 @@ use crate::event_loop::EventLoop;
 /// Whether a side that expects something soon looks for it again and again for a moment, before it
 /// sleeps: a blocking caller for its answer, a server that has just answered for the next request.
 ///
-/// At most 50 µs at a time, 100 µs while it is tried whether that pays, and only in calls: with
-/// nothing under way nobody spins. In a poll of the application's own
+/// At most 50 µs at a time and 1 µs more for each KiB that was sent, twice as long while it is tried
+/// whether that pays, and only in calls: with nothing under way nobody spins. In a poll of the application's own
 /// ([`EmbeddedServer`](crate::EmbeddedServer), [`EmbeddedClient`](crate::EmbeddedClient)) nobody
 /// does either.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -46,6 +48,12 @@ pub enum Spin {
 
 /// The longest that one wait spins: what it takes the other side to wake up and answer.
 const SPIN_TIME: Duration = Duration::from_micros(50);
+
+/// What it takes the other side to read and answer for each KiB that it was sent.
+const TIME_PER_KIB: Duration = Duration::from_micros(1);
+
+/// The longest time that is given for the length of what was sent.
+const TIME_FOR_LENGTH_MAX: Duration = Duration::from_millis(1);
 
 /// How long others than the one that is looked at may wait to be seen.
 const POLL_EVERY: Duration = Duration::from_micros(20);
@@ -77,15 +85,17 @@ impl Spinner {
         }
     }
 
-    /// Until when the wait that begins now spins, if it does.
-    pub(crate) fn begin(&self, now: Instant) -> Option<Instant> {
+    /// Until when the wait that begins now spins, if it does. The other side was sent so much last.
+    pub(crate) fn begin(&self, now: Instant, sent_len: usize) -> Option<Instant> {
+        let kib = u32::try_from(sent_len / 1024).unwrap_or(u32::MAX);
+        let time = SPIN_TIME + TIME_PER_KIB.saturating_mul(kib).min(TIME_FOR_LENGTH_MAX);
         match self.mode {
             Spin::Off => None,
-            Spin::Always => Some(now + SPIN_TIME),
-            Spin::Adaptive if self.score == SCORE_MAX => Some(now + SPIN_TIME),
+            Spin::Always => Some(now + time),
+            Spin::Adaptive if self.score == SCORE_MAX => Some(now + time),
             Spin::Adaptive => {
                 let tries = self.score > 0 || self.retry_at.is_none_or(|at| now >= at);
-                tries.then(|| now + 2 * SPIN_TIME)
+                tries.then(|| now + 2 * time)
             }
         }
     }
@@ -173,7 +183,7 @@ mod tests {
         (0..waits)
             .filter(|wait| {
                 let now = from + Duration::from_millis(1) * *wait;
-                let Some(until) = spinner.begin(now) else {
+                let Some(until) = spinner.begin(now, 0) else {
                     return false;
                 };
                 if goes_well(*wait) {
@@ -210,18 +220,18 @@ mod tests {
     fn what_comes_after_a_long_interruption_has_not_come_in_time() {
         let now = Instant::now();
         let mut spinner = Spinner::new(Spin::Adaptive);
-        let until = spinner.begin(now).expect("it has not failed yet");
+        let until = spinner.begin(now, 0).expect("it has not failed yet");
         spinner.ended(until, true, until + Duration::from_millis(4));
-        assert_eq!(spinner.begin(until + Duration::from_millis(4)), None);
+        assert_eq!(spinner.begin(until + Duration::from_millis(4), 0), None);
     }
 
     #[test]
     fn a_spin_that_was_cut_short_says_nothing() {
         let now = Instant::now();
         let mut spinner = Spinner::new(Spin::Adaptive);
-        let until = spinner.begin(now).expect("it has not failed yet");
+        let until = spinner.begin(now, 0).expect("it has not failed yet");
         spinner.ended(until, false, now);
-        assert!(spinner.begin(now).is_some());
+        assert!(spinner.begin(now, 0).is_some());
     }
 
     /// Finds something whenever it looks, and hears of others by the poll alone.
@@ -289,13 +299,27 @@ mod tests {
     }
 
     #[test]
+    fn the_length_of_what_was_sent_is_given_time() {
+        let now = Instant::now();
+        let time = |mode, sent_len| {
+            let until = Spinner::new(mode).begin(now, sent_len);
+            until.map(|until| (until - now).as_micros())
+        };
+        assert_eq!(time(Spin::Always, 0), Some(50));
+        assert_eq!(time(Spin::Always, 64 * 1024), Some(50 + 64));
+        assert_eq!(time(Spin::Adaptive, 64 * 1024), Some(2 * (50 + 64)));
+        assert_eq!(time(Spin::Always, usize::MAX), Some(50 + 1000));
+        assert_eq!(time(Spin::Off, 64 * 1024), None);
+    }
+
+    #[test]
     fn off_and_always_are_what_they_say() {
         let now = Instant::now();
         for (mode, wanted) in [(Spin::Off, false), (Spin::Always, true)] {
             let mut spinner = Spinner::new(mode);
             for _ in 0..10 {
                 spinner.ended(now, false, now);
-                assert_eq!(spinner.begin(now).is_some(), wanted);
+                assert_eq!(spinner.begin(now, 0).is_some(), wanted);
             }
         }
     }

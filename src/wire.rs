@@ -27,6 +27,8 @@ pub(crate) struct Wire {
     watch: Option<Watch>,
     pub(crate) outbox: Outbox,
     pub(crate) writing: Writing,
+    /// The bytes that the last flush wrote which wrote any.
+    pub(crate) flushed_len: usize,
     /// The longest payload that both sides take.
     pub(crate) frame_len_max: u32,
 }
@@ -93,6 +95,7 @@ impl Wire {
                 last: now,
                 blocked_since: None,
             },
+            flushed_len: 0,
             frame_len_max,
         }
     }
@@ -178,7 +181,7 @@ impl Wire {
         let Some(link) = &mut self.link else {
             return Ok(());
         };
-        let mut written = false;
+        let mut written = 0;
         let blocked = loop {
             let bytes = self.outbox.next_bytes();
             if bytes.is_empty() {
@@ -188,7 +191,7 @@ impl Wire {
             match link.send(bytes) {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
                 Ok(len) => {
-                    written = true;
+                    written += len;
                     self.outbox.written(len);
                     self.writing = Writing {
                         last: now,
@@ -203,9 +206,12 @@ impl Wire {
                 Err(error) => return Err(error),
             }
         };
+        if written > 0 {
+            self.flushed_len = written;
+        }
         // A link that has taken something is connected.
         match &mut self.watch {
-            Some(watch) if blocked || written => watch.set_for_room(blocked, link),
+            Some(watch) if blocked || written > 0 => watch.set_for_room(blocked, link),
             _ => Ok(()),
         }
     }

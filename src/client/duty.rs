@@ -141,13 +141,16 @@ impl<P: Protocol> OnDuty<'_, P> {
     /// Every spin is followed by a turn, as every poll is: whoever rings meanwhile relies on it.
     fn spin_for(&mut self, id: CallId, deadline: Instant, shared: &Shared<P>) {
         let now = ambient::now();
-        let Some(until) = self.engine.spinner.begin(now) else {
-            return;
-        };
-        let mut ended = shared.outgoing().calls.has_ended(id);
+        let mut outgoing = shared.outgoing();
+        let sent_len = outgoing.wire.flushed_len;
+        let mut ended = outgoing.calls.has_ended(id);
+        drop(outgoing);
         if ended {
             return;
         }
+        let Some(until) = self.engine.spinner.begin(now, sent_len) else {
+            return;
+        };
         while !ended {
             let Engine {
                 event_loop, driver, ..

@@ -154,10 +154,10 @@ impl<P: Protocol, H: Handler<P>> Server<P, H> {
     /// Whoever got an answer may have the next request ready at once: waits for it awake, for a
     /// moment. True if something has come.
     fn spin(&mut self, deadline: Option<Instant>, now: Instant) -> io::Result<bool> {
-        if !self.engine.expects_more() {
+        let Some(sent_len) = self.engine.answered_len() else {
             return Ok(false);
-        }
-        let Some(until) = self.spinner.begin(now) else {
+        };
+        let Some(until) = self.spinner.begin(now, sent_len) else {
             return Ok(false);
         };
         let end = deadline.map_or(until, |deadline| deadline.min(until));

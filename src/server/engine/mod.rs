@@ -253,9 +253,12 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
             .min()
     }
 
-    /// Whether the last turn has left nothing to do but to wait for whoever got an answer.
-    pub(crate) fn expects_more(&self) -> bool {
-        self.asked_by.is_some() && self.ready.is_empty()
+    /// If the last turn has left nothing to do but to wait for whoever got an answer: how long that
+    /// was.
+    pub(crate) fn answered_len(&self) -> Option<usize> {
+        let asked_by = self.asked_by.filter(|_| self.ready.is_empty())?;
+        let entry = self.entries.get(asked_by)?.as_ref()?;
+        Some(entry.shared.outgoing().wire.flushed_len)
     }
 
     /// Whether the server was asked to stop and has.
