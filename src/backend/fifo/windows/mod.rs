@@ -53,12 +53,20 @@ pub(super) fn bind(address: &str) -> io::Result<Box<dyn Listener>> {
     Ok(Box::new(PipeListener::bind(Name::parse(address)?)?))
 }
 
-/// Only the name: whoever opened the pipe to look would take the place of a client.
+/// The name, and whether somebody listens there. Not the pipe: whoever opened that to look would take the
+/// place of a client.
 pub(super) fn examine(address: &str) -> Vec<Finding> {
-    match Name::parse(address) {
-        Ok(_) => Vec::new(),
-        Err(error) => vec![Finding::obstacle(About::Address, error.to_string())],
+    let name = match Name::parse(address) {
+        Ok(name) => name,
+        Err(error) => return vec![Finding::obstacle(About::Address, error.to_string())],
+    };
+    if !Guard::is_held(&name).unwrap_or(false) {
+        return Vec::new();
     }
+    let text = format!(
+        "{name} is in use by another process; clients can connect, a second server can't listen"
+    );
+    vec![Finding::warning(About::Taken { pid: None }, text)]
 }
 
 pub(super) fn connect(address: &str) -> io::Result<Box<dyn Link>> {
