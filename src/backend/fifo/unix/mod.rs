@@ -63,7 +63,9 @@ pub(super) fn connect(address: &str) -> io::Result<Box<dyn Link>> {
 
 pub(super) fn examine(address: &str) -> Vec<Finding> {
     match address::parse(address) {
-        Ok(path) => name::examine(&path, listener::FIFO, || pair::leftovers(&path)),
+        Ok(path) => name::examine(&path, listener::FIFO, |owner_lives| {
+            pair::leftovers(&path, owner_lives)
+        }),
         Err(error) => vec![Finding::obstacle(About::Address, error.to_string())],
     }
 }

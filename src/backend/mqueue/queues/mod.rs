@@ -38,14 +38,17 @@ use super::{Capabilities, Finding, Link, Listener, MqueueOptions};
 use crate::backend::{About, EndOfPeer, PeerIdentity};
 
 pub(super) fn capabilities(options: &MqueueOptions) -> Capabilities {
-    let (peer_identity, end_of_peer) = if system::holder::is_vouched_for() {
-        (PeerIdentity::UserAndProcess, EndOfPeer::AtOnce)
-    } else {
-        (PeerIdentity::User, EndOfPeer::ByPing)
-    };
     Capabilities {
-        peer_identity,
-        end_of_peer,
+        peer_identity: if system::holder::is_vouched_for() {
+            PeerIdentity::UserAndProcess
+        } else {
+            PeerIdentity::User
+        },
+        end_of_peer: if system::holder::shows_ends() {
+            EndOfPeer::AtOnce
+        } else {
+            EndOfPeer::ByPing
+        },
         chunk_len_max: Some(options.message_len),
         descriptors_per_peer: system::DESCRIPTORS_PER_PEER,
         peers_stock_max: Some(system::limits::peers_stock_max(options)),

@@ -61,7 +61,7 @@ fn denied(text: &str) -> io::Error {
 
 pub(super) fn examine(address: &str) -> Vec<Finding> {
     match address::parse(address) {
-        Ok(path) => name::examine(&path, listener::SOCKET, Vec::new),
+        Ok(path) => name::examine(&path, listener::SOCKET, |_| Vec::new()),
         Err(error) => vec![Finding::obstacle(About::Address, error.to_string())],
     }
 }
