@@ -39,13 +39,13 @@ use self::link::{PipeLink, SEND_LEN_MAX};
 use self::listener::PipeListener;
 use self::name::Name;
 use super::{Capabilities, Finding, Link, Listener};
-use crate::backend::{About, PeerIdentity};
+use crate::backend::About;
+use crate::backend::table::{self, System};
 
 pub(super) fn capabilities() -> Capabilities {
     Capabilities {
-        peer_identity: PeerIdentity::UserAndProcess,
         in_flight_len_max: SEND_LEN_MAX,
-        ..Capabilities::stream("fifo")
+        ..table::of("fifo", System::HERE)
     }
 }
 

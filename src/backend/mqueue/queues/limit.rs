@@ -17,7 +17,7 @@ pub(super) fn shape(options: &MqueueOptions) -> Shape {
     }
 }
 
-/// How many peers so many queues are enough for: one is the mailbox.
+/// How many peers so many queues are enough for: one is the mailbox. FreeBSD comes with 100.
 pub(super) fn peers_by_count(queues: u64) -> u64 {
     queues.saturating_sub(1) / 2
 }
