@@ -83,7 +83,7 @@ Counts visits in several processes, which start one agent that adds up.
 usage: minimal [OPTIONS]          shows it, in a temporary directory
        minimal work [OPTIONS]     one worker, where wayside.toml and WAYSIDE_... say
 
-  --transport T   uds or tcp
+  --transport T   uds, fifo, mqueue or tcp
   --visits N      that each worker counts (5)";
 
 fn run(words: impl IntoIterator<Item = String>) -> Result<(), Box<dyn Error>> {

@@ -372,6 +372,122 @@ fn limits_that_are_too_small_are_named_with_their_value() {
     assert_eq!(weight, Weight::Obstacle);
 }
 
+/// In a container only locks of its own processes are to be seen.
+#[test]
+fn from_another_process_namespace_a_live_server_is_not_taken_for_a_dead_one() {
+    let container = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"];
+    let made = std::process::Command::new(container[0])
+        .args(&container[1..])
+        .arg("true")
+        .output();
+    if !made.is_ok_and(|output| output.status.success()) {
+        eprintln!("skipped: this user, or this system, has no unshare --pid");
+        return;
+    }
+    let folder = private_folder();
+    let text = text("'uds', 'fifo', 'mqueue'", folder.path());
+    let from_inside = || examined_by(|casting| casting.by(&container), &text);
+    let mut server = start_server(&text);
+    let report = from_inside();
+    for (scheme, expected) in [
+        ("uds", "nobody can tell whose it is"),
+        ("fifo", "in use by a process that can't be seen from here"),
+        ("mqueue", "in use by a process that can't be seen from here"),
+    ] {
+        let section = section(&report, scheme);
+        assert!(section.contains("works, with a warning"), "{section}");
+        assert!(section.contains(expected), "{section}");
+        assert!(!section.contains("was left by"), "{section}");
+    }
+
+    server.kill();
+    let report = from_inside();
+    for scheme in ["fifo", "mqueue"] {
+        let section = section(&report, scheme);
+        assert!(section.contains("was left by"), "{section}");
+        assert!(!section.contains("in use by"), "{section}");
+    }
+    start_server(&text).finish();
+}
+
+/// A server that runs for long would hide for long what its clients have left.
+#[test]
+fn beside_a_live_server_what_killed_clients_have_left_is_named_and_no_client_that_waits() {
+    let folder = private_folder();
+    let text = text("'fifo'", folder.path());
+    let mailbox = of(&examine(&text), "fifo").address.clone().unwrap();
+    let fifo = wayside::backend::Fifo::new();
+    let mut listener = fifo.bind(&mailbox).unwrap();
+    let _waits = fifo.connect(&mailbox).unwrap();
+    let left = ["up", "down"].map(|end| format!("{mailbox}.{:032x}.{end}", 4711));
+    let made = std::process::Command::new("mkfifo")
+        .args(["-m", "600"])
+        .args(&left)
+        .status();
+    assert!(made.unwrap().success());
+    let report = examine(&text);
+    let findings = &of(&report, "fifo").findings;
+    let mut leftovers: Vec<&str> = findings
+        .iter()
+        .filter_map(|finding| match &finding.about {
+            About::Leftover { name, .. } => Some(name.as_str()),
+            _ => None,
+        })
+        .collect();
+    leftovers.sort_unstable();
+    assert_eq!(leftovers, [left[1].as_str(), left[0].as_str()]);
+    // The one that waits has not noticed.
+    listener.accept().unwrap();
+}
+
+#[test]
+fn what_another_user_has_left_or_holds_is_an_obstacle_with_the_owners_name() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: only root can become another user");
+        return;
+    }
+    let folder = private_folder();
+    let text = text("'uds', 'fifo', 'mqueue'", folder.path());
+    for scheme in ["uds", "fifo"] {
+        let address = of(&examine(&text), scheme).address.clone().unwrap();
+        fs::write(format!("{address}.lock"), "1\n").unwrap();
+    }
+    let queue = of(&examine(&text), "mqueue").address.clone().unwrap();
+    let _held = wayside::backend::Mqueue::new().bind(&queue).unwrap();
+    chown(folder.path(), Some(NOBODY), Some(NOBODY)).unwrap();
+    let report = examined_by(|casting| casting.by_user(NOBODY), &text);
+    for scheme in ["uds", "fifo"] {
+        let section = section(&report, scheme);
+        assert!(section.contains("would not work"), "{section}");
+        let whose =
+            format!("was left by a process of uid 0, and we (uid {NOBODY}) may not take it");
+        assert!(section.contains(&whose), "{section}");
+    }
+    let section = section(&report, "mqueue");
+    assert!(section.contains("would not work"), "{section}");
+    let shown = fs::metadata(format!("/dev/mqueue{queue}")).is_ok();
+    let whose = if shown {
+        "another user (uid 0) has the queue"
+    } else {
+        "another user has the queue"
+    };
+    assert!(section.contains(whose), "{section}");
+}
+
+#[test]
+fn names_that_are_too_long_are_obstacles_with_their_limit() {
+    let folder = private_folder();
+    let long = "x".repeat(300);
+    let path = format!("fifo.path = '{}/{long}'\n", folder.path().display());
+    let transports = format!("'fifo', 'mqueue:/{long}'");
+    let report = examine(&(text(&transports, folder.path()) + &path));
+    for scheme in ["fifo", "mqueue"] {
+        let (weight, problem) = found(of(&report, scheme), |about| *about == About::Address);
+        assert_eq!(weight, Weight::Obstacle);
+        assert!(problem.contains("300 bytes, at most "), "{problem}");
+    }
+}
+
 /// As another system would have it.
 struct Nowhere;
 

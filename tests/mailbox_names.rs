@@ -32,7 +32,10 @@ fn in_a_role() {
     match role.as_str() {
         "owner" => owner(backend, &arguments[1]),
         "racer" => racer(backend),
+        "masked owner" => masked(|| owner(backend, &arguments[1])),
+        "masked client" => masked(|| client(backend, &arguments[1])),
         "client" => client(backend, &arguments[1]),
+        "silent client" => silent_client(backend, &arguments[1]),
         "crowd" => crowd(backend, &arguments[1], arguments[2].parse().unwrap()),
         "full house" => full_house(backend, &arguments[1]),
         "foreign host" => foreign_host(backend, &arguments[1]),
@@ -43,10 +46,24 @@ fn in_a_role() {
 /// Stock limit of open files on Linux.
 const STOCK_DESCRIPTORS: u64 = 1024;
 
+/// Stock limit of what the queues of a user take, in bytes.
+#[cfg(target_os = "linux")]
+const STOCK_QUEUES_LEN: u64 = 819_200;
+
 fn limit_descriptors(count: u64) {
-    let maximum = getrlimit(Resource::Nofile).maximum;
-    let current = Some(count);
-    setrlimit(Resource::Nofile, Rlimit { current, maximum }).unwrap();
+    limit(Resource::Nofile, count);
+}
+
+fn limit(resource: Resource, count: u64) {
+    let maximum = getrlimit(resource).maximum;
+    let current = Some(maximum.map_or(count, |maximum| maximum.min(count)));
+    setrlimit(resource, Rlimit { current, maximum }).unwrap();
+}
+
+/// Plays where nothing that is created has any mode of its own.
+fn masked(role: impl FnOnce()) {
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o777));
+    role();
 }
 
 /// Binds, says so, and then answers each peer with a byte. Keeps all links.
@@ -99,9 +116,18 @@ fn client(backend: &dyn Backend, address: &str) {
     hear();
 }
 
+/// Connects, and never looks what comes of it.
+fn silent_client(backend: &dyn Backend, address: &str) {
+    let _link = backend.connect(address).unwrap();
+    say("connected");
+    hear();
+}
+
 /// So many clients, all connected at the same time.
 fn crowd(backend: &dyn Backend, address: &str, count: usize) {
     limit_descriptors(STOCK_DESCRIPTORS);
+    #[cfg(target_os = "linux")]
+    limit(Resource::Msgqueue, STOCK_QUEUES_LEN);
     let mut links = Vec::new();
     while links.len() < count {
         match backend.connect(address) {
@@ -340,6 +366,72 @@ fn the_owner_clears_away_what_killed_clients_have_left() {
         assert!(concerns_one_peer(&error), "{error}");
         assert_eq!(place.names(), listening);
         pair(place, &mut *listener, &address);
+    });
+}
+
+#[test]
+fn of_a_client_killed_before_it_has_read_its_welcome_no_name_stays() {
+    each_place(|place| {
+        let tells = place.backend().capabilities().end_of_peer == EndOfPeer::AtOnce;
+        let address = place.address(0);
+        let mut listener = place.backend().bind(&address).unwrap();
+        let listening = place.names();
+        for sees_the_end in [true, false] {
+            let mut client = Process::start("silent client", &[place.scheme, &address]);
+            assert_eq!(client.says(), "connected");
+            let mut server = accept(&mut *listener).unwrap();
+            client.kill();
+            // As a session that notices, or one that gives up.
+            if sees_the_end && tells {
+                let end = wait(&mut *server, |link| link.recv(&mut [0]));
+                assert!(matches!(end, Ok(0)), "{end:?}");
+            } else {
+                drop(server);
+            }
+            assert_eq!(place.names(), listening);
+        }
+        pair(place, &mut *listener, &address);
+    });
+}
+
+#[test]
+fn names_are_closed_to_others_and_open_to_us_whatever_the_umask() {
+    each_place(|place| {
+        let address = place.address(0);
+        let mut owner = Process::start("masked owner", &[place.scheme, &address]);
+        assert_eq!(owner.says(), "bound");
+        signal(&owner, Signal::STOP);
+        let mut client = Process::start("masked client", &[place.scheme, &address]);
+        assert_eq!(client.says(), "connected");
+        for mode in place.modes() {
+            assert_eq!(mode, 0o600, "{mode:o}");
+        }
+        signal(&owner, Signal::CONT);
+        let said = client.says();
+        assert!(said.starts_with("[121]"), "{said}");
+    });
+}
+
+/// What a client finds at the address may be anything, too.
+#[test]
+fn a_client_follows_no_link_and_talks_to_no_file_of_another_kind() {
+    each_place(|place| {
+        if place.scheme != "fifo" {
+            return;
+        }
+        let address = place.address(0);
+        let mut listener = place.backend().bind(&address).unwrap();
+        let elsewhere = place.address(1);
+        std::os::unix::fs::symlink(&address, &elsewhere).unwrap();
+        place.backend().connect(&elsewhere).map(drop).unwrap_err();
+        let kind = listener.accept().map(drop).unwrap_err().kind();
+        assert_eq!(kind, ErrorKind::WouldBlock, "it came by the link");
+        fs::remove_file(&elsewhere).unwrap();
+
+        fs::write(&elsewhere, "precious").unwrap();
+        let error = place.backend().connect(&elsewhere).map(drop).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error}");
+        assert_eq!(fs::read(&elsewhere).unwrap(), b"precious");
     });
 }
 

@@ -9,6 +9,7 @@
 mod queues;
 mod roles;
 
+use std::fs::File;
 use std::io::ErrorKind;
 use std::process::Command;
 
@@ -26,6 +27,10 @@ fn in_a_role() {
         "half" => half(&arguments[0]),
         "both ends" => both_ends(&arguments[0]),
         "crowd" => crowd(&arguments[0]),
+        "full house" => full_house(&arguments[0]),
+        "few descriptors" => few_descriptors(&arguments[0]),
+        "squatter" => squatter(&arguments[0], arguments[1].parse().unwrap()),
+        "squatted" => squatted(&arguments[0]),
         other => panic!("no such role: {other}"),
     }
 }
@@ -78,6 +83,90 @@ fn crowd(address: &str) {
     say(&format!("{:?}: {error}", error.kind()));
 }
 
+/// As many clients as fit into the stock limit, where nobody else has queues; and then one where the dead
+/// have left so much that nothing fits any more.
+fn full_house(address: &str) {
+    limit(Resource::Msgqueue, 819_200);
+    let mut listener = Mqueue::new().bind(address).unwrap();
+    let mut links = Vec::new();
+    let error = loop {
+        match Mqueue::new().connect(address) {
+            Ok(client) => links.push([client, accept(&mut *listener).unwrap()]),
+            Err(error) => break error,
+        }
+        let [client, server] = links.last_mut().unwrap();
+        for result in greet([&mut **client, &mut **server]) {
+            result.unwrap();
+        }
+    };
+    say(&format!("{} fit; {:?}: {error}", links.len(), error.kind()));
+    drop(links);
+
+    // 128 queues of 512 bytes, beside the mailbox; and what is left is half of a pair.
+    limit(Resource::Msgqueue, 1280 + 128 * 512 + 7936);
+    for number in 0..128 {
+        drop(queues::create(&format!("{address}.{number}.down")));
+    }
+    let mut client = Mqueue::new().connect(address).unwrap();
+    let mut server = accept(&mut *listener).unwrap();
+    for result in greet([&mut *client, &mut *server]) {
+        result.unwrap();
+    }
+    assert_eq!(queues::names(address), [address]);
+    say("swept");
+    hear();
+}
+
+/// Connects with no descriptor left, with one, with two and so on, until it works.
+fn few_descriptors(address: &str) {
+    let _listener = Mqueue::new().bind(address).unwrap();
+    let all = getrlimit(Resource::Nofile).current.unwrap();
+    let failed = (0..20).take_while(|&spare| {
+        limit(Resource::Nofile, 64);
+        let mut taken: Vec<_> = std::iter::from_fn(|| File::open("/dev/null").ok()).collect();
+        taken.truncate(taken.len() - spare);
+        let result = Mqueue::new().connect(address).map(drop);
+        drop(taken);
+        limit(Resource::Nofile, all);
+        assert_eq!(queues::names(address), [address], "with {spare} left");
+        let problem = result.map_err(|error| error.to_string()).err();
+        problem
+            .inspect(|text| assert!(text.contains("RLIMIT_NOFILE"), "{text}"))
+            .is_some()
+    });
+    say(&format!("failed {} times", failed.count()));
+    hear();
+}
+
+/// Takes names of pairs before those who need them.
+fn squatter(address: &str, count: u32) {
+    for number in 0..count {
+        drop(queues::create(&format!("{address}.{number}.up")));
+    }
+}
+
+/// A server and a client where another user has taken such names.
+fn squatted(address: &str) {
+    let mut listener = Mqueue::new().bind(address).unwrap();
+    match Mqueue::new().connect(address) {
+        Ok(mut client) => {
+            let mut server = accept(&mut *listener).unwrap();
+            for result in greet([&mut *client, &mut *server]) {
+                result.unwrap();
+            }
+            say("connected");
+        }
+        Err(error) => say(&format!("{:?}: {error}", error.kind())),
+    }
+    hear();
+}
+
+fn limit(resource: Resource, value: u64) {
+    let maximum = getrlimit(resource).maximum;
+    let current = Some(maximum.map_or(value, |maximum| maximum.min(value)));
+    setrlimit(resource, Rlimit { current, maximum }).unwrap();
+}
+
 /// Starts a role behind a line of the shell, in a world that only it sees. `None` if this user may not
 /// make one.
 fn start_in_a_world(kind: &str, shell: &str, role: &str) -> Option<Process> {
@@ -89,8 +178,16 @@ fn start_in_a_world(kind: &str, shell: &str, role: &str) -> Option<Process> {
     let exe = std::env::current_exe().unwrap();
     let mut command = Command::new("unshare");
     command.args([kind, "sh", "-euc", shell]).arg(exe);
-    Some(Process::start_by(command, role, &[&queues::fresh()]))
+    let address = if role == "squatted" {
+        SQUATTED.to_owned()
+    } else {
+        queues::fresh()
+    };
+    Some(Process::start_by(command, role, &[&address]))
 }
+
+/// An address for worlds of their own, where nobody else has it.
+const SQUATTED: &str = "/wayside-squatted";
 
 #[test]
 fn it_works_where_queues_are_mounted_and_where_they_are_not() {
@@ -124,6 +221,48 @@ fn the_limit_of_the_systems_queues_is_named_with_its_value() {
         "raise it",
     ] {
         assert!(text.contains(part), "{part}: {text}");
+    }
+}
+
+/// By a user of whom nobody else has queues, as all that a user has is counted together.
+#[test]
+fn as_many_peers_fit_into_the_stock_limit_as_the_capabilities_say_and_the_dead_make_room() {
+    let shell = "exec setpriv --reuid 61234 --regid 61234 --clear-groups \"$0\" \"$@\"";
+    let Some(mut house) = start_in_a_world("--ipc", shell, "full house") else {
+        return;
+    };
+    let promised = Mqueue::new().capabilities().peers_stock_max.unwrap();
+    let text = house.says();
+    let expected = format!("{promised} fit; QuotaExceeded: ");
+    assert!(text.starts_with(&expected), "{text}");
+    assert!(text.contains("819200 bytes (RLIMIT_MSGQUEUE)"), "{text}");
+    assert_eq!(house.says(), "swept");
+}
+
+#[test]
+fn however_few_descriptors_are_left_a_client_that_fails_leaves_no_names() {
+    let mut poor = Process::start("few descriptors", &[&queues::fresh()]);
+    // The mailbox, the listener's process, and two queues.
+    assert_eq!(poor.says(), "failed 4 times");
+}
+
+/// One with the names of some pairs costs nobody anything; one with all keeps clients out, who are told.
+#[test]
+fn another_user_who_takes_the_names_of_pairs_is_stepped_around_or_named() {
+    for (count, expected) in [
+        (127, "connected"),
+        (128, "PermissionDenied: other users have"),
+    ] {
+        // Root takes them, so that who comes then may not remove them.
+        let shell = format!(
+            "WAYSIDE_TEST_ROLE=\"squatter\n{SQUATTED}\n{count}\" \"$0\" \"$@\" < /dev/null > /dev/null
+             exec setpriv --reuid 65534 --regid 65534 --clear-groups \"$0\" \"$@\""
+        );
+        let Some(mut squatted) = start_in_a_world("--ipc", &shell, "squatted") else {
+            return;
+        };
+        let text = squatted.says();
+        assert!(text.starts_with(expected), "{count}: {text}");
     }
 }
 

@@ -26,6 +26,8 @@ mod lock_holder;
 mod mqueue;
 #[cfg(all(unix, any(feature = "uds", feature = "fifo")))]
 mod name;
+#[cfg(any(feature = "uds", feature = "fifo", feature = "mqueue", feature = "tcp"))]
+mod table;
 #[cfg(feature = "tcp")]
 mod tcp;
 #[cfg(feature = "uds")]

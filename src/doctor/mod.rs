@@ -35,8 +35,9 @@
 //!   obstacle: this system does not have the transport: …
 //! ```
 //!
-//! Not seen: what a security module or a container's policy forbids; on Windows, whose pipe has a
-//! name, and what access lists say.
+//! Not seen: what a security module or a container's policy forbids; on Linux from inside a container,
+//! whether the process that has locked a socket's name lives in another one (it says so then); on
+//! Windows, which process has a pipe's name, and what access lists say.
 
 mod report;
 

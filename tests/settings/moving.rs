@@ -55,6 +55,32 @@ fn program(file: &Path) -> String {
     transport.to_string()
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn the_sizes_of_queues_reach_the_queues() {
+    let directory = directory();
+    let text = format!(
+        "transport = 'mqueue'\nname = 'sizes-{}'\ndir = {}\nmqueue = {{ messages = 4, message_len = 256 }}",
+        std::process::id(),
+        toml(directory.path())
+    );
+    let settings = Settings::from_text(&text, "wayside.toml").unwrap();
+    let transport = settings.transports().unwrap().remove(0);
+    let backend = transport.backend();
+    assert_eq!(backend.capabilities().chunk_len_max, Some(256));
+    assert_eq!(backend.capabilities().peers_stock_max, Some(127));
+
+    let mut listener = backend.bind(transport.address()).unwrap();
+    let mut client = backend.connect(transport.address()).unwrap();
+    let _server = listener.accept().unwrap();
+    let bytes = [7; 1000];
+    for _ in 0..4 {
+        assert_eq!(client.send(&bytes).unwrap(), 256);
+    }
+    let full = client.send(&bytes).unwrap_err();
+    assert_eq!(full.kind(), std::io::ErrorKind::WouldBlock);
+}
+
 #[test]
 fn a_program_moves_by_editing_its_transport() {
     let directory = directory();
@@ -75,7 +101,7 @@ fn a_program_moves_by_editing_its_transport() {
     } else if cfg!(unix) {
         &["uds", "tcp", "fifo", "uds"]
     } else {
-        &["tcp"]
+        &["tcp", "fifo", "tcp"]
     };
     for scheme in schemes {
         fs::write(&file, text.replace("{transport}", scheme)).unwrap();

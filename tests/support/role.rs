@@ -97,6 +97,22 @@ impl Casting {
         self
     }
 
+    /// Started by a command of the system's, which gets the program and its arguments.
+    pub fn by(mut self, words: &[&str]) -> Self {
+        let mut command = Command::new(words[0]);
+        command
+            .args(&words[1..])
+            .arg(self.command.get_program())
+            .args(self.command.get_args())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
+        for (name, value) in self.command.get_envs() {
+            command.env(name, value.unwrap_or_default());
+        }
+        self.command = command;
+        self
+    }
+
     /// Runs as another user.
     #[cfg(unix)]
     pub fn by_user(mut self, uid: u32) -> Self {

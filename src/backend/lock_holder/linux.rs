@@ -6,39 +6,66 @@
 //! ```
 
 use std::fs;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::io::{self, Read};
 
-use super::LockedFile;
+use super::{AskedOnce, LockedFile};
 
 const LIST: &str = "/proc/locks";
 
-/// The list is read in pieces, between which it may shift: a line that was missed is looked for
-/// again so often.
+/// A list that is read in pieces may shift between them: a line that was missed is looked for again
+/// so often.
 const READS_MAX: u32 = 5;
 
+/// Longer than any piece that the kernel gives at once: a page.
+const PIECE_LEN_MAX: usize = 64 << 10;
+
 /// Whether this system tells.
-///
-/// Asked once, and not behind a `OnceLock`: whoever is forked while another thread is inside of one
-/// waits for that thread for ever.
 pub(crate) fn is_told() -> bool {
-    const UNKNOWN: u8 = 0;
-    const NO: u8 = 1;
-    const YES: u8 = 2;
-    static TOLD: AtomicU8 = AtomicU8::new(UNKNOWN);
-    match TOLD.load(Ordering::Relaxed) {
-        UNKNOWN => {
-            let told = fs::File::open(LIST).is_ok();
-            TOLD.store(if told { YES } else { NO }, Ordering::Relaxed);
-            told
-        }
-        told => told == YES,
-    }
+    static TOLD: AskedOnce = AskedOnce::new();
+    TOLD.answer(|| fs::File::open(LIST).is_ok())
+}
+
+/// Whether it tells of all processes. The list leaves out the locks of those that the reader's process
+/// namespace does not contain: only the first one, which has this number in every kernel, contains all.
+#[cfg(any(feature = "uds", feature = "fifo"))]
+pub(crate) fn sees_all() -> bool {
+    static FIRST: AskedOnce = AskedOnce::new();
+    is_told()
+        && FIRST.answer(|| {
+            let own = fs::read_link("/proc/self/ns/pid");
+            own.is_ok_and(|own| own.as_os_str() == "pid:[4026531836]")
+        })
 }
 
 /// The process that holds the lock of a file. `None` if nobody does, or if it lives where we can't
 /// see it.
 pub(crate) fn of(file: LockedFile) -> Option<u32> {
-    (0..READS_MAX).find_map(|_| find(&fs::read_to_string(LIST).ok()?, file))
+    for _ in 0..READS_MAX {
+        let (list, pieces) = read().ok()?;
+        let found = find(&list, file);
+        // What came in one piece has missed nobody.
+        if found.is_some() || pieces <= 1 {
+            return found;
+        }
+    }
+    None
+}
+
+/// The list, and in how many pieces it came.
+fn read() -> io::Result<(String, u32)> {
+    let mut file = fs::File::open(LIST)?;
+    let mut list = Vec::new();
+    let mut piece = vec![0; PIECE_LEN_MAX];
+    let mut pieces = 0;
+    loop {
+        match file.read(&mut piece) {
+            Ok(0) => return Ok((String::from_utf8_lossy(&list).into_owned(), pieces)),
+            Ok(len) => list.extend_from_slice(&piece[..len]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        }
+        pieces += 1;
+    }
 }
 
 fn find(list: &str, file: LockedFile) -> Option<u32> {
@@ -52,10 +79,12 @@ fn find(list: &str, file: LockedFile) -> Option<u32> {
         let mut words = line.split_ascii_whitespace().skip(1);
         // Those that wait for a lock have an arrow here.
         let kind = words.next()?;
-        let pid = words.nth(2)?.parse().ok()?;
+        // Who shares a lock only looks whether it is free.
+        let access = words.nth(1)?;
+        let pid = words.next()?.parse().ok()?;
         let locked = words.next()?;
         let is_it = locked == whole || (file.signed == Some(pid) && locked.ends_with(&inode));
-        (kind == "FLOCK" && is_it).then_some(pid)
+        (kind == "FLOCK" && access == "WRITE" && is_it).then_some(pid)
     })
 }
 
@@ -66,6 +95,7 @@ mod tests {
     const LIST: &str = "1: POSIX  ADVISORY  WRITE 11 00:14:9 0 EOF\n\
                         2: OFDLCK ADVISORY  READ  -1 00:14:9 0 EOF\n\
                         3: FLOCK  ADVISORY  WRITE 12 00:14:99 0 EOF\n\
+                        3: FLOCK  ADVISORY  READ  15 00:14:9 0 EOF\n\
                         4: FLOCK  ADVISORY  WRITE 13 00:14:9 0 EOF\n\
                         4: -> FLOCK  ADVISORY  WRITE 14 00:14:9 0 EOF\n";
 

@@ -30,14 +30,17 @@
 //! that was reused would not hold the lock.
 //!
 //! # Who may connect
-//! Processes of the user that listens. (`uds` can admit other users.)
+//! Processes of the user that listens. (`uds` can admit other users.) Names of queues are those of the whole
+//! system: another user who takes that of the mailbox first keeps the server from starting, and one who takes
+//! those of all 128 pairs keeps its clients out; both are told so.
 //!
 //! # Platform
 //! Linux, also where `/dev/mqueue` is not mounted; and FreeBSD. Elsewhere both calls fail with `Unsupported`.
 //!
 //! On Linux, where `/proc/locks` can't be read, or a peer lives in a process namespace that we can't see
-//! into, its process id is unknown, and the session's ping finds out when it is killed. Each peer takes three
-//! descriptors of each side. How many peers there can be is bounded by RLIMIT_MSGQUEUE: see [`MqueueOptions`].
+//! into, its process id is unknown, and the session's ping finds out when it is killed. So it does where there
+//! is no `pidfd_open` (before Linux 5.3, or by a container's policy). Each peer takes three descriptors of each
+//! side. How many peers there can be is bounded by RLIMIT_MSGQUEUE: see [`MqueueOptions`].
 //!
 //! On FreeBSD a queue can't be locked, so a file is locked in its stead, in `/tmp/wayside-<uid>/queues`; the
 //! ping finds out when a peer is killed; and each peer takes four descriptors of each side. The sysctl

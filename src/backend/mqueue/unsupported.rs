@@ -4,8 +4,7 @@ use std::io;
 
 use super::{Capabilities, Finding, Link, Listener, MqueueOptions};
 
-const REASON: &str = "message queues are supported on Linux and FreeBSD only, as most other systems have \
-                      none: use the uds transport, or fifo on Windows";
+use crate::backend::table::NO_MQUEUE as REASON;
 
 pub(super) fn capabilities(_options: &MqueueOptions) -> Capabilities {
     Capabilities {

@@ -55,6 +55,8 @@ impl Lock {
 
     /// Leaves our process id for those who find the name taken.
     fn sign(&mut self) -> io::Result<()> {
+        // The umask may have taken bits away, and the next owner has to open it.
+        rustix::fs::fchmod(&*self.file, Mode::RUSR | Mode::WUSR)?;
         self.file.set_len(0)?;
         self.file.rewind()?;
         writeln!(self.file, "{}", std::process::id())

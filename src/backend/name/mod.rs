@@ -31,6 +31,8 @@ pub(super) struct Kind {
     pub(super) is: fn(&FileType) -> bool,
     /// Finds out whether someone serves a file of this kind. Never blocks.
     pub(super) probe: fn(&Path) -> io::Result<Probe>,
+    /// Whether nobody notices a probe.
+    pub(super) probes_unseen: bool,
 }
 
 /// What a probe has found.
@@ -170,6 +172,7 @@ mod tests {
         what: "regular file",
         is: FileType::is_file,
         probe: |_| Ok(Probe::Dead),
+        probes_unseen: true,
     };
 
     #[test]

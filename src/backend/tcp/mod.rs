@@ -38,7 +38,8 @@ use std::sync::Arc;
 use self::key::Key;
 use self::link::TcpLink;
 use self::listener::TcpListener;
-use super::{About, Backend, Capabilities, Finding, Link, Listener, PeerIdentity};
+use super::table::{self, System};
+use super::{About, Backend, Capabilities, Finding, Link, Listener};
 
 /// TCP with a key file that both sides must know.
 ///
@@ -95,12 +96,7 @@ impl Tcp {
 
 impl Backend for Tcp {
     fn capabilities(&self) -> Capabilities {
-        Capabilities {
-            peer_identity: PeerIdentity::Key,
-            // On Windows mio watches a socket again only once it has seen a `WouldBlock`.
-            short_recv_is_last: cfg!(unix),
-            ..Capabilities::stream("tcp")
-        }
+        table::of("tcp", System::HERE)
     }
 
     fn bind(&self, address: &str) -> io::Result<Box<dyn Listener>> {

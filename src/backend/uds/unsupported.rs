@@ -5,13 +5,10 @@ use std::io;
 
 use super::{Capabilities, Finding, Link, Listener, Uds};
 
-const REASON: &str = "Unix domain sockets need a Unix system: use the tcp transport here";
+use crate::backend::table::{self, NO_UDS as REASON, System};
 
 pub(super) fn capabilities() -> Capabilities {
-    Capabilities {
-        unsupported: Some(REASON),
-        ..Capabilities::stream("uds")
-    }
+    table::of("uds", System::HERE)
 }
 
 pub(super) fn bind(_uds: &Uds, _address: &str) -> io::Result<Box<dyn Listener>> {

@@ -8,14 +8,6 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::AsRawFd;
 
-use crate::backend::EndOfPeer;
-
-/// kqueue never reports the end of a FIFO.
-pub(super) const END_OF_PEER: EndOfPeer = EndOfPeer::ByPing;
-
-/// Nobody has tried.
-pub(super) const SHORT_RECV_IS_LAST: bool = false;
-
 /// Turns SIGPIPE off for this file. The signal would end a host program that is not Rust's: Rust's
 /// own start-up code ignores it, but a library can't count on that. Here it goes to the process and
 /// not to the thread that writes, so that blocking it during the write would not help.

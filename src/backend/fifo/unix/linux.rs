@@ -5,7 +5,6 @@ use std::io;
 
 #[cfg(target_os = "android")]
 pub(super) use super::sigpipe::write;
-use crate::backend::EndOfPeer;
 
 /// Writes once, without SIGPIPE: by a flag of the write itself where the kernel knows it, which
 /// spares a system call.
@@ -34,13 +33,6 @@ pub(super) fn write(file: &File, bytes: &[u8]) -> io::Result<usize> {
         written => Ok(written?),
     }
 }
-
-/// epoll reports the end of the last writer and of the last reader.
-pub(super) const END_OF_PEER: EndOfPeer = EndOfPeer::AtOnce;
-
-/// A read empties the FIFO if the buffer has room, and whatever is written to an empty one, or the
-/// end of its last writer, is another edge.
-pub(super) const SHORT_RECV_IS_LAST: bool = true;
 
 /// How much a mailbox holds: a page, which is 64 records. Each client that waits has four open
 /// files, so more of them would only fail later, and less clearly.

@@ -22,6 +22,7 @@ pub(super) const FIFO: Kind = Kind {
     what: "FIFO",
     is: FileTypeExt::is_fifo,
     probe,
+    probes_unseen: true,
 };
 
 /// Finds out whether someone reads there.

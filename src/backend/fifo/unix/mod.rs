@@ -17,10 +17,11 @@ use std::io;
 use self::link::FifoLink;
 use self::listener::FifoListener;
 use super::{Capabilities, Finding, Link, Listener};
-use crate::backend::{About, PeerIdentity, name};
+use crate::backend::table::{self, System};
+use crate::backend::{About, name};
 
-// What the systems do differently: `END_OF_PEER`, `SHORT_RECV_IS_LAST`, `prepare` a descriptor for writing and `write`
-// without SIGPIPE, `bound_mailbox`, and `lengthen` a FIFO.
+// What the systems do differently: `prepare` a descriptor for writing, `write` without SIGPIPE,
+// `bound_mailbox`, and `lengthen` a FIFO.
 cfg_if::cfg_if! {
     if #[cfg(any(target_os = "linux", target_os = "android"))] {
         mod sigpipe;
@@ -29,12 +30,6 @@ cfg_if::cfg_if! {
     } else if #[cfg(target_vendor = "apple")] {
         mod apple;
         use apple as system;
-    } else if #[cfg(target_os = "freebsd")] {
-        mod sigpipe;
-        #[expect(dead_code, reason = "all but its word on the end of a peer holds here")]
-        mod bsd;
-        mod freebsd;
-        use freebsd as system;
     } else {
         mod sigpipe;
         mod bsd;
@@ -43,13 +38,7 @@ cfg_if::cfg_if! {
 }
 
 pub(super) fn capabilities() -> Capabilities {
-    Capabilities {
-        peer_identity: PeerIdentity::User,
-        end_of_peer: system::END_OF_PEER,
-        short_recv_is_last: system::SHORT_RECV_IS_LAST,
-        descriptors_per_peer: 2,
-        ..Capabilities::stream("fifo")
-    }
+    table::of("fifo", System::HERE)
 }
 
 pub(super) fn bind(address: &str) -> io::Result<Box<dyn Listener>> {
@@ -64,7 +53,9 @@ pub(super) fn connect(address: &str) -> io::Result<Box<dyn Link>> {
 
 pub(super) fn examine(address: &str) -> Vec<Finding> {
     match address::parse(address) {
-        Ok(path) => name::examine(&path, listener::FIFO, || pair::leftovers(&path)),
+        Ok(path) => name::examine(&path, listener::FIFO, |owner_lives| {
+            pair::leftovers(&path, owner_lives)
+        }),
         Err(error) => vec![Finding::obstacle(About::Address, error.to_string())],
     }
 }

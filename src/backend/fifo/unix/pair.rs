@@ -8,7 +8,7 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::process;
 
-use super::file;
+use super::file::{self, End};
 use super::record::PairId;
 
 /// How much longer the names are than the mailbox's: a dot, the id in hexadecimal, and `.down`.
@@ -89,13 +89,26 @@ pub(super) fn sweep(mailbox: &Path) -> io::Result<()> {
     each(mailbox, remove)
 }
 
-/// What a sweep would remove.
-pub(super) fn leftovers(mailbox: &Path) -> Vec<PathBuf> {
+/// What a sweep would remove. While the owner of the mailbox lives, that is what no client waits with.
+pub(super) fn leftovers(mailbox: &Path, owner_lives: bool) -> Vec<PathBuf> {
     let mut paths = Vec::new();
-    if let Err(error) = each(mailbox, |path| paths.push(path.to_path_buf())) {
+    let looked = each(mailbox, |path| {
+        if !owner_lives || is_left_behind(path) {
+            paths.push(path.to_path_buf());
+        }
+    });
+    if let Err(error) = looked {
         log::debug!("{}: can't look around: {error}", mailbox.display());
     }
     paths
+}
+
+/// Whether the client whose pair this belongs to has died. It reads its own `up` itself for as long as
+/// the pair has names; nobody notices who opens that for writing.
+fn is_left_behind(path: &Path) -> bool {
+    let up = path.with_extension(&UP[1..]);
+    let opened = file::open(&up, End::Write);
+    opened.is_err_and(|error| error.raw_os_error() == Some(libc::ENXIO))
 }
 
 /// Calls `visit` for each FIFO whose name is that of a pair.
@@ -105,13 +118,20 @@ fn each(mailbox: &Path, mut visit: impl FnMut(&Path)) -> io::Result<()> {
     };
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
-        if is_of_a_pair(entry.file_name().as_bytes(), name.as_bytes())
-            && entry.file_type()?.is_fifo()
-        {
+        if is_of_a_pair(entry.file_name().as_bytes(), name.as_bytes()) && is_fifo(&entry)? {
             visit(&entry.path());
         }
     }
     Ok(())
+}
+
+/// One that has gone meanwhile is none.
+fn is_fifo(entry: &fs::DirEntry) -> io::Result<bool> {
+    match entry.file_type() {
+        Ok(kind) => Ok(kind.is_fifo()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// Whether a name is one that [`Paths`] makes.

@@ -22,13 +22,16 @@ pub(super) struct Guard {
 impl Guard {
     /// Takes the name; `AddrInUse` when it is held.
     pub(super) fn take(name: &Name) -> io::Result<Self> {
-        match sys::create_mutex(&mutex_name(name)?, &user::only_us()?)? {
-            Some(mutex) => Ok(Self { _mutex: mutex }),
-            None => {
-                let text = format!("another listener holds {name}");
-                Err(io::Error::new(io::ErrorKind::AddrInUse, text))
+        let problem = match sys::create_mutex(&mutex_name(name)?, &user::only_us()?) {
+            Ok(Some(mutex)) => return Ok(Self { _mutex: mutex }),
+            Ok(None) => "another listener holds",
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                "another user has taken the mutex that stands for"
             }
-        }
+            Err(error) => return Err(error),
+        };
+        let text = format!("{problem} {name}: end that process, or use another name");
+        Err(io::Error::new(io::ErrorKind::AddrInUse, text))
     }
 
     /// Whether somebody holds the name.

@@ -158,7 +158,9 @@ impl Link for PipeLink {
 impl Drop for PipeLink {
     /// mio lets a write go on that is under way. A peer that does not read would then neither see
     /// the end nor let go of our handle, for as long as it likes; the contract says how much may be
-    /// lost instead. What the system has taken already is not: the peer can read it after the end.
+    /// lost instead. Under Wine the peer can still read after the end what the system had taken already;
+    /// what is written of Windows is not of one mind about that. Sessions don't count on it: they end by a
+    /// goodbye that was answered.
     fn drop(&mut self) {
         sys::cancel(&self.pipe);
     }

@@ -69,7 +69,8 @@ impl PipeListener {
         let instance = sys::create_instance(&self.name, &self.descriptor, Instance::Further);
         let mut instance = instance.map_err(|error| {
             let text = format!("no further instance of {}: {error}", self.name);
-            io::Error::new(error.kind(), text)
+            // Whatever the system calls it: this is about us, and not about one peer.
+            io::Error::other(text)
         })?;
         if let Some((registry, token)) = &self.registered {
             wait(&mut instance, registry, *token)?;
@@ -121,14 +122,14 @@ impl Listener for PipeListener {
             .position(sys::is_taken)
             .ok_or(io::ErrorKind::WouldBlock)?;
         let index = (self.next + taken) % WAITING;
-        // If there can't be another, the client goes on waiting.
-        let instance = self.further_instance()?;
-        let instance = std::mem::replace(&mut self.waiting[index], instance);
-        self.next = (index + 1) % WAITING;
+        // If either fails, the client goes on waiting.
         let registry = match &self.registered {
             Some((registry, _)) => Some(registry.try_clone()?),
             None => None,
         };
+        let instance = self.further_instance()?;
+        let instance = std::mem::replace(&mut self.waiting[index], instance);
+        self.next = (index + 1) % WAITING;
         Ok(Box::new(PipeLink::accepted(instance, registry)))
     }
 

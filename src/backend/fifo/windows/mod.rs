@@ -39,13 +39,13 @@ use self::link::{PipeLink, SEND_LEN_MAX};
 use self::listener::PipeListener;
 use self::name::Name;
 use super::{Capabilities, Finding, Link, Listener};
-use crate::backend::{About, PeerIdentity};
+use crate::backend::About;
+use crate::backend::table::{self, System};
 
 pub(super) fn capabilities() -> Capabilities {
     Capabilities {
-        peer_identity: PeerIdentity::UserAndProcess,
         in_flight_len_max: SEND_LEN_MAX,
-        ..Capabilities::stream("fifo")
+        ..table::of("fifo", System::HERE)
     }
 }
 
@@ -53,12 +53,20 @@ pub(super) fn bind(address: &str) -> io::Result<Box<dyn Listener>> {
     Ok(Box::new(PipeListener::bind(Name::parse(address)?)?))
 }
 
-/// Only the name: whoever opened the pipe to look would take the place of a client.
+/// The name, and whether somebody listens there. Not the pipe: whoever opened that to look would take the
+/// place of a client.
 pub(super) fn examine(address: &str) -> Vec<Finding> {
-    match Name::parse(address) {
-        Ok(_) => Vec::new(),
-        Err(error) => vec![Finding::obstacle(About::Address, error.to_string())],
+    let name = match Name::parse(address) {
+        Ok(name) => name,
+        Err(error) => return vec![Finding::obstacle(About::Address, error.to_string())],
+    };
+    if !Guard::is_held(&name).unwrap_or(false) {
+        return Vec::new();
     }
+    let text = format!(
+        "{name} is in use by another process; clients can connect, a second server can't listen"
+    );
+    vec![Finding::warning(About::Taken { pid: None }, text)]
 }
 
 pub(super) fn connect(address: &str) -> io::Result<Box<dyn Link>> {

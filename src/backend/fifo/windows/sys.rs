@@ -285,7 +285,8 @@ pub(super) fn security(pipe: &NamedPipe) -> io::Result<Security> {
     security
 }
 
-/// Creates a mutex; `None` if there is one of that name.
+/// Creates a mutex; `None` if there is one of that name. One that belongs to somebody else is
+/// `PermissionDenied`.
 pub(super) fn create_mutex(
     name: &U16CStr,
     descriptor: &SecurityDescriptor,
@@ -295,8 +296,8 @@ pub(super) fn create_mutex(
     let handle = unsafe { CreateMutexW(&raw const attributes, 0, name.as_ptr()) };
     let error = io::Error::last_os_error();
     if handle.is_null() {
-        // One that lets nobody in, by whomever.
-        return if is(&error, ERROR_ACCESS_DENIED) {
+        // Also of our own, if that process has been given more rights than we have.
+        return if is(&error, ERROR_ACCESS_DENIED) && mutex_exists(name) {
             Ok(None)
         } else {
             Err(error)
@@ -308,12 +309,15 @@ pub(super) fn create_mutex(
     Ok((!is(&error, ERROR_ALREADY_EXISTS)).then_some(mutex))
 }
 
-/// Whether there is a mutex of that name.
+/// Whether there is a mutex of that name that lets us in: nobody else's does.
 pub(super) fn mutex_exists(name: &U16CStr) -> bool {
     // SAFETY: the name ends in a NUL and outlives the call.
     let handle = unsafe { OpenMutexW(SYNCHRONIZATION_SYNCHRONIZE, 0, name.as_ptr()) };
     if handle.is_null() {
-        return !is(&io::Error::last_os_error(), ERROR_FILE_NOT_FOUND);
+        let error = io::Error::last_os_error();
+        return ![ERROR_FILE_NOT_FOUND, ERROR_ACCESS_DENIED]
+            .iter()
+            .any(|&code| is(&error, code));
     }
     // SAFETY: the call has just made the handle, and nobody else has it.
     drop(unsafe { OwnedHandle::from_raw_handle(handle) });

@@ -4,8 +4,9 @@ use std::io;
 
 use super::address::MailboxName;
 use super::queue::Queue;
+use super::record::MAILBOX;
 use super::sys::Access;
-use super::system::{self, holder};
+use super::system;
 use super::{About, Finding, MqueueOptions, limit, slot};
 
 pub(super) fn examine(options: &MqueueOptions, name: &MailboxName) -> Vec<Finding> {
@@ -21,28 +22,41 @@ pub(super) fn examine(options: &MqueueOptions, name: &MailboxName) -> Vec<Findin
 }
 
 /// Whether the system allows messages that many, and that long: each of its limits, with the name.
+/// First for the queues of a pair, then for a mailbox, whose size nobody chooses.
 pub(super) fn judge_sizes(
     options: &MqueueOptions,
-    allowed: [(&'static str, Option<u64>); 2],
+    [messages, message_len]: [(&'static str, Option<u64>); 2],
 ) -> Vec<Finding> {
+    let choose = "lower the one or raise the other";
     let wanted = [
-        ("mqueue.messages", options.messages),
-        ("mqueue.message_len", options.message_len),
+        ("mqueue.messages is", options.messages, messages, choose),
+        (
+            "mqueue.message_len is",
+            options.message_len,
+            message_len,
+            choose,
+        ),
+        (
+            "a server's mailbox holds",
+            MAILBOX.messages,
+            messages,
+            "raise it",
+        ),
+        (
+            "its messages have",
+            MAILBOX.message_len,
+            message_len,
+            "raise it",
+        ),
     ];
-    let too_large = |((key, wanted), (name, allowed)): ((&str, u32), (_, Option<u64>))| {
+    let too_large = |(what, wanted, (name, allowed), remedy): (_, u32, (_, Option<u64>), _)| {
         let allowed = allowed.filter(|&allowed| u64::from(wanted) > allowed)?;
-        let text = format!(
-            "{key} is {wanted}, and the system allows {allowed} (sysctl {name}): lower the one or \
-             raise the other"
-        );
+        let text =
+            format!("{what} {wanted}, and the system allows {allowed} (sysctl {name}): {remedy}");
         let value = Some(allowed);
         Some(Finding::obstacle(About::Limit { name, value }, text))
     };
-    wanted
-        .into_iter()
-        .zip(allowed)
-        .filter_map(too_large)
-        .collect()
+    wanted.into_iter().filter_map(too_large).collect()
 }
 
 /// Whether so many queues on the whole system are enough for as many peers as usual.
@@ -75,11 +89,11 @@ fn look(name: &MailboxName) -> Vec<Finding> {
                 );
                 findings.push(Finding::warning(About::Taken { pid: Some(pid) }, text));
             }
-            _ if holder::is_told() => findings.push(leftover(&name.to_string(), &mailbox)),
+            _ if is_left_behind(&mailbox) => findings.push(leftover(&name.to_string(), &mailbox)),
             _ => {
                 let text = format!(
-                    "there is a queue {name}, and the system does not tell whose it is: perhaps a \
-                     server's, perhaps left behind"
+                    "{name} is in use by a process that can't be seen from here, as in another \
+                     container; clients can connect, a second server can't listen"
                 );
                 findings.push(Finding::warning(About::Taken { pid: None }, text));
             }
@@ -87,7 +101,8 @@ fn look(name: &MailboxName) -> Vec<Finding> {
         Err(error) => match error.kind() {
             io::ErrorKind::NotFound => {}
             io::ErrorKind::PermissionDenied => {
-                let text = format!("another user has the queue {name}: use another name");
+                let who = limit::another_user(&name.to_string());
+                let text = format!("{who} has the queue {name}: use another name");
                 findings.push(Finding::obstacle(About::Taken { pid: None }, text));
             }
             io::ErrorKind::Unsupported => {
@@ -97,15 +112,21 @@ fn look(name: &MailboxName) -> Vec<Finding> {
         },
     }
     // A client that waits holds the lock of its pair.
-    for number in (0..slot::SLOTS).filter(|_| holder::is_told()) {
+    for number in 0..slot::SLOTS {
         let down = name.pair(number).down;
         if let Ok(queue) = Queue::open(&down, Access::Send) {
-            if matches!(queue.holder(), Ok(None)) {
+            if matches!(queue.holder(), Ok(None)) && is_left_behind(&queue) {
                 findings.push(leftover(&down.to_string_lossy(), &queue));
             }
         }
     }
     findings
+}
+
+/// Whether nobody holds its lock. The kernel's list of locks leaves out those of processes that we can't
+/// see, so the lock itself is asked, as each client does it: who takes names is used to that.
+fn is_left_behind(queue: &Queue) -> bool {
+    queue.is_free().unwrap_or(false)
 }
 
 /// A queue that we may open is our user's, or root's, which we then are.

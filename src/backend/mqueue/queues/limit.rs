@@ -1,8 +1,11 @@
 //! What is refused on any system: sizes that can't work, and queues of somebody else's.
 
 use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 use super::MqueueOptions;
+use super::record::MAILBOX;
 use super::sys::Shape;
 use crate::identity::PeerId;
 
@@ -14,7 +17,7 @@ pub(super) fn shape(options: &MqueueOptions) -> Shape {
     }
 }
 
-/// How many peers so many queues are enough for: one is the mailbox.
+/// How many peers so many queues are enough for: one is the mailbox. FreeBSD comes with 100.
 pub(super) fn peers_by_count(queues: u64) -> u64 {
     queues.saturating_sub(1) / 2
 }
@@ -51,9 +54,27 @@ pub(super) fn check_owner(owner: &PeerId, what: &str) -> io::Result<()> {
 pub(super) fn too_large(shape: Shape, allowed: [String; 2]) -> io::Error {
     let (messages, message_len) = (shape.messages, shape.message_len);
     let [most, longest] = allowed;
+    // The size of a mailbox is always the same.
+    let (what, remedy) = if shape == MAILBOX {
+        ("the mailbox", "raise these")
+    } else {
+        (
+            "a queue",
+            "raise these, or set mqueue.messages and mqueue.message_len",
+        )
+    };
     let text = format!(
-        "a queue of {messages} messages of {message_len} bytes is more than the system allows: \
-         {most} of {longest}: raise these, or set mqueue.messages and mqueue.message_len"
+        "{what} of {messages} messages of {message_len} bytes is more than the system allows: \
+         {most} of {longest}: {remedy}"
     );
     io::Error::new(io::ErrorKind::InvalidInput, text)
+}
+
+/// Who has a queue that we may not even look at, where the system shows queues as files.
+pub(super) fn another_user(name: &str) -> String {
+    let shown = Path::new("/dev/mqueue").join(name.trim_start_matches('/'));
+    match std::fs::symlink_metadata(shown) {
+        Ok(metadata) => format!("another user (uid {})", metadata.uid()),
+        Err(_) => "another user".to_owned(),
+    }
 }

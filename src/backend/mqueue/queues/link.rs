@@ -16,7 +16,7 @@ use mio::event::Source;
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 
-use super::address::MailboxName;
+use super::address::{MailboxName, PairNames};
 use super::queue::Queue;
 use super::record::Record;
 use super::slot::{self, Pair, Slot};
@@ -45,6 +45,8 @@ pub(super) struct MqueueLink {
     rest: Message,
     /// The peer holds its lock no more: what is in the queue is the last.
     peer_is_gone: bool,
+    /// Those of a client that has not spoken yet. It removes them before it does, unless it dies.
+    names: Option<PairNames>,
     /// The process that opened it: a forked child that drops its copy ends nothing.
     process: u32,
 }
@@ -86,14 +88,26 @@ impl MqueueLink {
             pid,
             ..mailbox.owner()?
         };
-        let shape = limit::shape(options);
-        let Pair { slot, up, down } = slot::take(name, shape)?;
+        // As a whole until the link has it: whichever goes, its names go before its lock.
+        let pair = slot::take(name, limit::shape(options))?;
         let record = Record {
-            down_inode: down.id()?.inode,
-            up_inode: up.id()?.inode,
-            number: slot.number,
+            down_inode: pair.down.id()?.inode,
+            up_inode: pair.up.id()?.inode,
+            number: pair.slot.number,
         };
-        let mut link = Self::new(down, up, peer, peer_process)?;
+        let lengths = lengths(&pair.down, &pair.up)?;
+        let Pair { slot, up, down } = pair;
+        let state = State::Waiting(mailbox, slot);
+        let link = Self::new(state, [down, up], lengths, peer, peer_process);
+        link.announce(name, record)?;
+        Ok(link)
+    }
+
+    /// Puts the record into the mailbox.
+    fn announce(&self, name: &MailboxName, record: Record) -> io::Result<()> {
+        let State::Waiting(mailbox, _) = &self.state else {
+            return Ok(());
+        };
         mailbox.send(&record.encode()).map_err(|error| {
             let would_block = error.kind() == io::ErrorKind::WouldBlock;
             let text = format!("{name}: as many wait there as can: try again");
@@ -104,8 +118,7 @@ impl MqueueLink {
         if mailbox.is_free()? {
             return Err(refused(name));
         }
-        link.state = State::Waiting(mailbox, slot);
-        Ok(link)
+        Ok(())
     }
 
     /// Opens the pair that a client has announced, and welcomes it.
@@ -131,8 +144,11 @@ impl MqueueLink {
             return Err(aborted("it holds its lock no more"));
         }
         let (up, ()) = open(&names.up, Access::Receive).map_err(gone)?;
-        if up.id()?.inode != record.up_inode || !up.try_lock()? {
+        if up.id()?.inode != record.up_inode {
             return Err(aborted("its queue has gone"));
+        }
+        if !up.try_lock()? {
+            return Err(aborted("somebody else holds the lock of its queue"));
         }
         let (pid, peer_process) = holder::watch(&down)?;
         let owner = down.owner()?;
@@ -141,7 +157,9 @@ impl MqueueLink {
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
         }
         let peer = PeerId { pid, ..owner };
-        let link = Self::new(up, down, peer, peer_process)?;
+        let lengths = lengths(&up, &down)?;
+        let mut link = Self::new(State::Open, [up, down], lengths, peer, peer_process);
+        link.names = Some(names);
         link.to_peer
             .send(&[WELCOME])
             .map_err(|error| aborted(&error.to_string()))?;
@@ -149,34 +167,28 @@ impl MqueueLink {
     }
 
     fn new(
-        from_peer: Guarded<Queue>,
-        to_peer: Guarded<Queue>,
+        state: State,
+        [from_peer, to_peer]: [Guarded<Queue>; 2],
+        [incoming, outgoing]: [usize; 2],
         peer: PeerId,
         peer_process: Option<Guarded<OwnedFd>>,
-    ) -> io::Result<Self> {
-        let (incoming, outgoing) = (from_peer.shape()?, to_peer.shape()?);
-        let max = MqueueOptions::MESSAGE_LEN_MAX;
-        let longest = incoming.message_len.max(outgoing.message_len);
-        if longest > max {
-            let problem = format!("its messages have {longest} bytes, at most {max} are taken");
-            return Err(aborted(&problem));
-        }
-        let len = |len: u32| usize::try_from(len).unwrap_or(usize::MAX);
-        Ok(Self {
-            state: State::Open,
-            send_len_max: len(outgoing.message_len),
-            rest: Message {
-                bytes: vec![0; len(incoming.message_len)],
-                start: 0,
-                end: 0,
-            },
+    ) -> Self {
+        Self {
+            state,
             from_peer,
             to_peer,
             peer_process,
             peer,
+            send_len_max: outgoing,
+            rest: Message {
+                bytes: vec![0; incoming],
+                start: 0,
+                end: 0,
+            },
             peer_is_gone: false,
+            names: None,
             process: process::id(),
-        })
+        }
     }
 
     /// Takes the rendezvous as far as it goes. `Ok` means that it is over.
@@ -223,21 +235,56 @@ impl MqueueLink {
                     self.state = State::Ended;
                     return Ok(0);
                 }
+                Ok(len) => {
+                    // It removes its names before it speaks.
+                    self.names = None;
+                    return Ok(len);
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     if self.peer_is_gone {
                         self.state = State::Ended;
                         return Ok(0);
                     }
-                    if !self.to_peer.try_lock()? {
+                    // If it has gone, once more: it may have sent something since we looked.
+                    if !self.look_for_peer()? {
                         return Err(error);
                     }
-                    // Once more: it may have sent something since we looked.
-                    self.peer_is_gone = true;
                 }
-                other => return other,
+                Err(error) => return Err(error),
             }
         }
     }
+
+    /// Whether the peer has gone. True stays true.
+    fn look_for_peer(&mut self) -> io::Result<bool> {
+        if !self.peer_is_gone && self.to_peer.try_lock()? {
+            self.peer_is_gone = true;
+            self.clear_names();
+        }
+        Ok(self.peer_is_gone)
+    }
+
+    /// Removes the names of a client that has died before it could.
+    fn clear_names(&mut self) {
+        let Some(names) = self.names.take() else {
+            return;
+        };
+        if let Err(error) = slot::clear_if_dead(&self.to_peer, &names) {
+            log::debug!("the names of a client that has gone can't be cleared: {error}");
+        }
+    }
+}
+
+/// How long the messages of both queues can be.
+fn lengths(from_peer: &Queue, to_peer: &Queue) -> io::Result<[usize; 2]> {
+    let shapes = [from_peer.shape()?, to_peer.shape()?];
+    let max = MqueueOptions::MESSAGE_LEN_MAX;
+    if let Some(shape) = shapes.iter().find(|shape| shape.message_len > max) {
+        let len = shape.message_len;
+        let problem = format!("its messages have {len} bytes, at most {max} are taken");
+        return Err(aborted(&problem));
+    }
+    Ok(shapes.map(|shape| usize::try_from(shape.message_len).unwrap_or(usize::MAX)))
 }
 
 impl Message {
@@ -270,8 +317,7 @@ impl Link for MqueueLink {
             Err(error) => {
                 let would_block = error.kind() == io::ErrorKind::WouldBlock;
                 // Nobody will ever make room.
-                if would_block && self.to_peer.try_lock()? {
-                    self.peer_is_gone = true;
+                if would_block && self.look_for_peer()? {
                     return Err(io::ErrorKind::BrokenPipe.into());
                 }
                 Err(error)
@@ -287,12 +333,16 @@ impl Link for MqueueLink {
 impl Drop for MqueueLink {
     fn drop(&mut self) {
         // Also while it waits: it may have been accepted since it looked.
-        let has_peer = matches!(self.state, State::Open | State::Waiting(..));
-        if has_peer && self.process == process::id() && self.from_peer.check().is_ok() {
+        if self.process != process::id() || self.from_peer.check().is_err() {
+            return;
+        }
+        // Also while it waits: it may have been accepted since it looked.
+        if matches!(self.state, State::Open | State::Waiting(..)) {
             // Wakes the peer. With no room for it the peer has something to receive, and sees
             // behind it that the lock is free.
             drop(self.to_peer.send(&[]));
         }
+        self.clear_names();
     }
 }
 
@@ -330,7 +380,7 @@ fn listener_gone() -> io::Error {
 }
 
 fn aborted(problem: &str) -> io::Error {
-    let text = format!("a client left before it was accepted ({problem})");
+    let text = format!("a client can't be accepted: {problem}");
     io::Error::new(io::ErrorKind::ConnectionAborted, text)
 }
 

@@ -12,7 +12,7 @@ use super::address::MailboxName;
 use super::queue::{Queue, unlink};
 use super::record::{MAILBOX, RECORD_LEN, Record};
 use super::sys::Access;
-use super::{Link, Listener, MqueueLink, link, slot};
+use super::{Link, Listener, MqueueLink, limit, link, slot};
 use crate::fork::Guarded;
 
 /// Each turn of the loop means that someone else took, left or looked at the name meanwhile.
@@ -47,7 +47,7 @@ impl MqueueListener {
                 }
                 // Perhaps only a client that looks whether somebody is there.
                 Bound::Held(pid) => holder = Some(pid),
-                Bound::Lost => {}
+                Bound::Lost => holder = None,
             }
             std::thread::yield_now();
         }
@@ -132,7 +132,8 @@ fn in_use(name: &MailboxName, holder: &str) -> io::Error {
 /// Who has the name, if we may not even look.
 fn denied(error: io::Error, name: &MailboxName) -> io::Error {
     if error.raw_os_error() == Some(libc::EACCES) {
-        let text = format!("another user has the queue {name}: use another name");
+        let who = limit::another_user(&name.to_string());
+        let text = format!("{who} has the queue {name}: use another name");
         return io::Error::new(io::ErrorKind::PermissionDenied, text);
     }
     error

@@ -35,22 +35,23 @@ use std::io;
 use self::link::MqueueLink;
 use self::listener::MqueueListener;
 use super::{Capabilities, Finding, Link, Listener, MqueueOptions};
+use crate::backend::table::{self, System};
 use crate::backend::{About, EndOfPeer, PeerIdentity};
 
 pub(super) fn capabilities(options: &MqueueOptions) -> Capabilities {
-    let (peer_identity, end_of_peer) = if system::holder::is_vouched_for() {
-        (PeerIdentity::UserAndProcess, EndOfPeer::AtOnce)
-    } else {
-        (PeerIdentity::User, EndOfPeer::ByPing)
-    };
-    Capabilities {
-        peer_identity,
-        end_of_peer,
+    let mut capabilities = Capabilities {
         chunk_len_max: Some(options.message_len),
-        descriptors_per_peer: system::DESCRIPTORS_PER_PEER,
         peers_stock_max: Some(system::limits::peers_stock_max(options)),
-        ..Capabilities::stream("mqueue")
+        ..table::of("mqueue", System::HERE)
+    };
+    // What a container's policy, say, has taken away.
+    if !system::holder::is_vouched_for() {
+        capabilities.peer_identity = PeerIdentity::User;
     }
+    if !system::holder::shows_ends() {
+        capabilities.end_of_peer = EndOfPeer::ByPing;
+    }
+    capabilities
 }
 
 pub(super) fn bind(_options: &MqueueOptions, address: &str) -> io::Result<Box<dyn Listener>> {

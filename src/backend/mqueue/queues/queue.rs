@@ -84,7 +84,11 @@ impl Queue {
 
     /// Takes the lock, if nobody has it. It goes with the descriptor.
     pub(super) fn try_lock(&self) -> io::Result<bool> {
-        match flock(self.0.lock(), FlockOperation::NonBlockingLockExclusive) {
+        self.lock_by(FlockOperation::NonBlockingLockExclusive)
+    }
+
+    fn lock_by(&self, operation: FlockOperation) -> io::Result<bool> {
+        match flock(self.0.lock(), operation) {
             Ok(()) => Ok(true),
             Err(Errno::WOULDBLOCK) => Ok(false),
             Err(error) => Err(error.into()),
@@ -95,9 +99,10 @@ impl Queue {
         Ok(flock(self.0.lock(), FlockOperation::Unlock)?)
     }
 
-    /// Whether nobody holds the lock. (Takes it for a moment to find out.)
+    /// Whether nobody holds the lock. (Shares it for a moment to find out: of two that look at once
+    /// neither takes the other for a holder.)
     pub(super) fn is_free(&self) -> io::Result<bool> {
-        let free = self.try_lock()?;
+        let free = self.lock_by(FlockOperation::NonBlockingLockShared)?;
         if free {
             self.unlock()?;
         }

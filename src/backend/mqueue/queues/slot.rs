@@ -30,6 +30,7 @@ pub(super) struct Slot {
 /// A slot and its queues.
 #[derive(Debug)]
 pub(super) struct Pair {
+    // Dropped first: while the lock is held.
     pub(super) slot: Slot,
     pub(super) up: Guarded<Queue>,
     /// Locked.
@@ -39,7 +40,8 @@ pub(super) struct Pair {
 /// Takes a number and creates its queues.
 ///
 /// # Errors
-/// `WouldBlock` if all are taken; what says which limit was hit.
+/// `WouldBlock` if all are taken; `PermissionDenied` if other users have them all; what says which
+/// limit was hit.
 pub(super) fn take(name: &MailboxName, shape: Shape) -> io::Result<Pair> {
     match take_any(name, shape) {
         // What the dead have left counts against the limits.
@@ -54,20 +56,42 @@ pub(super) fn take(name: &MailboxName, shape: Shape) -> io::Result<Pair> {
 fn take_any(name: &MailboxName, shape: Shape) -> io::Result<Pair> {
     // Not all begin at the same one.
     let start = process::id() % SLOTS;
+    let mut others = 0;
     for step in 0..SLOTS {
         let number = (start + step) % SLOTS;
-        let names = name.pair(number);
-        if let Some(pair) = take_one(names, number, shape)? {
-            return Ok(pair);
+        match take_or_clear(name, number, shape) {
+            Ok(Some(pair)) => return Ok(pair),
+            Ok(None) => {}
+            // The names are those of the whole system: anybody can have some.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => others += 1,
+            Err(error) => return Err(error),
         }
-        if clear(&name.pair(number)).unwrap_or(false) {
-            if let Some(pair) = take_one(name.pair(number), number, shape)? {
-                return Ok(pair);
-            }
-        }
+    }
+    if others == SLOTS {
+        let text = format!(
+            "other users have all queues from {name}.0.up to {name}.{}.down: use another name",
+            SLOTS - 1
+        );
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
     }
     let text = format!("{name}: as many wait there as can: try again");
     Err(io::Error::new(io::ErrorKind::WouldBlock, text))
+}
+
+/// Takes this number, also after a dead owner.
+///
+/// # Errors
+/// `PermissionDenied` if another user has one of its names.
+fn take_or_clear(name: &MailboxName, number: u32, shape: Shape) -> io::Result<Option<Pair>> {
+    if let Some(pair) = take_one(name.pair(number), number, shape)? {
+        return Ok(Some(pair));
+    }
+    match clear(&name.pair(number)) {
+        Ok(true) => take_one(name.pair(number), number, shape),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(error),
+        // What keeps us from looking keeps us from this number only.
+        Ok(false) | Err(_) => Ok(None),
+    }
 }
 
 /// Takes this number, unless someone has it.
@@ -78,9 +102,18 @@ fn take_one(names: PairNames, number: u32, shape: Shape) -> io::Result<Option<Pa
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(None),
         Err(error) => return Err(error),
     };
-    if !down.try_lock()? || !down.has_name(&names.down)? {
+    if !down.try_lock()? {
         // Someone took it for one that was left behind.
         return Ok(None);
+    }
+    match down.has_name(&names.down) {
+        Ok(true) => {}
+        Ok(false) => return Ok(None),
+        // It takes a descriptor to look. What we can't look at, nobody but us has had the time to take.
+        Err(error) => {
+            unlink(&names.down);
+            return Err(error);
+        }
     }
     let slot = Slot {
         names,
@@ -97,15 +130,30 @@ fn take_one(names: PairNames, number: u32, shape: Shape) -> io::Result<Option<Pa
         Err(error) => {
             // Before the lock goes.
             drop(slot);
-            return Err(error);
+            // The names are the user's and ours: what is still there is someone else's.
+            return Err(if error.kind() == io::ErrorKind::AlreadyExists {
+                io::ErrorKind::PermissionDenied.into()
+            } else {
+                error
+            });
         }
     };
     Ok(Some(Pair { slot, up, down }))
 }
 
+impl Slot {
+    /// Whether somebody holds the lock that goes with the number, as far as can be seen.
+    fn is_locked(&self) -> bool {
+        let opened = Guarded::open(|| Ok((Queue::open(&self.names.down, Access::Receive)?, ())));
+        let free = opened.and_then(|(down, ())| down.is_free());
+        !free.unwrap_or(false)
+    }
+}
+
 impl Drop for Slot {
     fn drop(&mut self) {
         if process::id() == self.process {
+            debug_assert!(self.is_locked(), "the lock went before the names");
             remove(&self.names);
         }
     }

@@ -6,11 +6,7 @@ use std::os::fd::AsFd;
 use mio::net::UnixStream;
 use rustix::net::{SendFlags, sockopt};
 
-use crate::backend::PeerIdentity;
 use crate::identity::PeerId;
-
-/// LOCAL_PEERCRED has no process id.
-pub(super) const PEER_IDENTITY: PeerIdentity = PeerIdentity::User;
 
 /// Turns SIGPIPE off: there is no flag for a single send. The signal would end a host program that
 /// is not Rust's: Rust's own start-up code ignores it, but a library can't count on that.

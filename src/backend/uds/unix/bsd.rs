@@ -6,11 +6,7 @@ use std::os::fd::AsFd;
 use mio::net::UnixStream;
 use rustix::net::SendFlags;
 
-use crate::backend::PeerIdentity;
 use crate::identity::PeerId;
-
-/// Some tell the process too; none of them always did.
-pub(super) const PEER_IDENTITY: PeerIdentity = PeerIdentity::User;
 
 /// Nothing to do: each send says that it wants no signal.
 pub(super) fn prepare(_stream: &UnixStream) -> io::Result<()> {

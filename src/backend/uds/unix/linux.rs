@@ -10,10 +10,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use mio::net::UnixStream;
 use rustix::net::SendFlags;
 
-use crate::backend::PeerIdentity;
 use crate::identity::PeerId;
-
-pub(super) const PEER_IDENTITY: PeerIdentity = PeerIdentity::UserAndProcess;
 
 /// Nothing to do: each send says that it wants no signal.
 pub(super) fn prepare(_stream: &UnixStream) -> io::Result<()> {

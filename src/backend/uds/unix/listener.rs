@@ -22,6 +22,8 @@ pub(super) const SOCKET: Kind = Kind {
     what: "socket",
     is: FileTypeExt::is_socket,
     probe,
+    // It connects.
+    probes_unseen: false,
 };
 
 /// Finds out whether someone listens there.

@@ -15,10 +15,11 @@ use mio::net::UnixStream;
 use self::link::UdsLink;
 use self::listener::UdsListener;
 use super::{Capabilities, Finding, Link, Listener, Uds};
+use crate::backend::table::{self, System};
 use crate::backend::{About, name};
 
-// What the systems do differently: `PEER_IDENTITY`, `send` without SIGPIPE, and `credentials` for
-// what interprocess can't read.
+// What the systems do differently: `send` without SIGPIPE, and `credentials` for what interprocess
+// can't read.
 cfg_if::cfg_if! {
     if #[cfg(any(target_os = "linux", target_os = "android"))] {
         mod linux;
@@ -33,11 +34,7 @@ cfg_if::cfg_if! {
 }
 
 pub(super) fn capabilities() -> Capabilities {
-    Capabilities {
-        peer_identity: system::PEER_IDENTITY,
-        short_recv_is_last: true,
-        ..Capabilities::stream("uds")
-    }
+    table::of("uds", System::HERE)
 }
 
 pub(super) fn bind(uds: &Uds, address: &str) -> io::Result<Box<dyn Listener>> {
@@ -61,7 +58,7 @@ fn denied(text: &str) -> io::Error {
 
 pub(super) fn examine(address: &str) -> Vec<Finding> {
     match address::parse(address) {
-        Ok(path) => name::examine(&path, listener::SOCKET, Vec::new),
+        Ok(path) => name::examine(&path, listener::SOCKET, |_| Vec::new()),
         Err(error) => vec![Finding::obstacle(About::Address, error.to_string())],
     }
 }

@@ -18,9 +18,6 @@ pub(crate) use super::beside::{Opened, unlink};
 /// How many bytes a queue's name may have behind its slash, which counts here.
 pub(crate) const NAME_LEN_MAX: usize = 254;
 
-/// Two queues, and the lock file of each.
-pub(crate) const DESCRIPTORS_PER_PEER: u32 = 4;
-
 /// The kernel's module has to be there before the first call: without it that would end the process
 /// with SIGSYS. Its limits are there when it is.
 pub(crate) fn check() -> io::Result<()> {

@@ -9,6 +9,7 @@ use super::super::examine::{judge_count, judge_sizes};
 use super::super::limit::{peers_by_count, shape, too_large};
 use super::super::sys::Shape;
 use super::super::{MqueueOptions, record};
+use super::holder;
 use crate::backend::{About, Finding};
 
 /// What the kernel counts for a message beside its bytes: its head (`struct msg_msg`) and a node of
@@ -19,6 +20,10 @@ const OVERHEAD_LEN: u64 = 48 + 48;
 const STOCK_LEN: u64 = 819_200;
 /// The sysctl fs.mqueue.queues_max, as systems come.
 const STOCK_QUEUES: u64 = 256;
+
+/// What holds in place of the sysctls msg_max and msgsize_max for who has CAP_SYS_RESOURCE.
+const PRIVILEGED_MESSAGES: u64 = 65_536;
+const PRIVILEGED_MESSAGE_LEN: u64 = 16 << 20;
 
 /// What a queue takes of RLIMIT_MSGQUEUE.
 fn charge_len(shape: Shape) -> u64 {
@@ -108,17 +113,36 @@ struct Allowed {
     messages: Option<u64>,
     message_len: Option<u64>,
     queues: Option<u64>,
+    /// Whether it tells when the process of a peer ends.
+    ends_show: bool,
 }
 
 /// What these limits mean for queues of this size.
 pub(crate) fn findings(options: &MqueueOptions) -> Vec<Finding> {
-    let allowed = Allowed {
+    let mut allowed = Allowed {
         user_len: getrlimit(Resource::Msgqueue).current,
         messages: sysctl_number("msg_max"),
         message_len: sysctl_number("msgsize_max"),
         queues: sysctl_number("queues_max"),
+        ends_show: holder::shows_ends(),
     };
+    if is_privileged() {
+        allowed.messages = Some(PRIVILEGED_MESSAGES);
+        allowed.message_len = Some(PRIVILEGED_MESSAGE_LEN);
+    }
     judge(options, allowed)
+}
+
+/// Whether this process has CAP_SYS_RESOURCE, and not only in a user namespace of its own.
+fn is_privileged() -> bool {
+    const CAP_SYS_RESOURCE: u32 = 24;
+    let read = |name: &str| fs::read_to_string(format!("/proc/self/{name}")).unwrap_or_default();
+    let status = read("status");
+    let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let effective = line.and_then(|line| u64::from_str_radix(line.trim(), 16).ok());
+    let has_it = effective.is_some_and(|effective| effective >> CAP_SYS_RESOURCE & 1 == 1);
+    let all_users = ["0", "0", "4294967295"];
+    has_it && read("uid_map").split_ascii_whitespace().eq(all_users)
 }
 
 /// The rules, without a look at the system.
@@ -134,6 +158,12 @@ fn judge(options: &MqueueOptions, allowed: Allowed) -> Vec<Finding> {
     findings.push(judge_room(options, allowed.user_len, stock));
     if let Some(queues) = allowed.queues {
         findings.extend(judge_count("fs.mqueue.queues_max", queues, stock));
+    }
+    if !allowed.ends_show {
+        let text = "this system does not tell when the process of a peer ends (by /proc/locks and \
+                    pidfd_open, since Linux 5.3): that a peer was killed is noticed by the ping, \
+                    after silence_timeout";
+        findings.push(Finding::warning(About::Unsupported, text));
     }
     findings
 }
@@ -173,6 +203,7 @@ mod tests {
         messages: Some(10),
         message_len: Some(8192),
         queues: Some(256),
+        ends_show: true,
     };
 
     fn judged(allowed: Allowed) -> Vec<(Weight, &'static str)> {
@@ -232,6 +263,53 @@ mod tests {
             (Weight::Obstacle, "fs.mqueue.msgsize_max"),
         ];
         assert_eq!(judged(low)[..2], expected);
+    }
+
+    #[test]
+    fn a_system_without_room_for_the_mailbox_is_told_apart_from_one_without_room_for_pairs() {
+        let low = Allowed {
+            messages: Some(9),
+            ..STOCK
+        };
+        let findings = judge(&MqueueOptions::default(), low);
+        assert_eq!(findings.len(), 2, "{findings:?}");
+        assert_eq!(findings[0].weight, Weight::Obstacle);
+        let text = &findings[0].text;
+        assert!(text.contains("mailbox holds 10"), "{text}");
+        assert!(
+            text.contains("allows 9 (sysctl fs.mqueue.msg_max)"),
+            "{text}"
+        );
+        assert!(!text.contains("mqueue.messages"), "{text}");
+
+        let refused = |shape| {
+            let error = io::Error::from_raw_os_error(libc::EINVAL);
+            explain(error, Some(shape)).to_string()
+        };
+        let text = refused(record::MAILBOX);
+        assert!(text.contains("the mailbox of 10 messages"), "{text}");
+        assert!(!text.contains("mqueue.messages"), "{text}");
+        let text = refused(shape(&MqueueOptions::default()));
+        assert!(text.contains("set mqueue.messages"), "{text}");
+    }
+
+    #[test]
+    fn a_kernel_without_queues_is_unsupported_with_what_to_use() {
+        let error = explain(io::Error::from_raw_os_error(libc::ENOSYS), None);
+        assert_eq!(error.kind(), io::ErrorKind::Unsupported);
+        assert!(error.to_string().contains("use the uds"), "{error}");
+    }
+
+    #[test]
+    fn where_the_end_of_a_peer_does_not_show_there_is_a_warning() {
+        let blind = Allowed {
+            ends_show: false,
+            ..STOCK
+        };
+        let findings = judge(&MqueueOptions::default(), blind);
+        let warning = findings.last().unwrap();
+        assert_eq!(warning.weight, Weight::Warning);
+        assert!(warning.text.contains("pidfd_open"), "{}", warning.text);
     }
 
     #[test]

@@ -15,9 +15,6 @@ pub(crate) use self::sys::Descriptor;
 /// How many bytes a queue's name may have behind its slash.
 pub(crate) const NAME_LEN_MAX: usize = 255;
 
-/// Two queues, and the peer's process.
-pub(crate) const DESCRIPTORS_PER_PEER: u32 = 3;
-
 /// Nothing has to be there before the first call: a kernel without queues says so itself.
 #[expect(clippy::unnecessary_wraps, reason = "other systems need something")]
 pub(crate) fn check() -> io::Result<()> {
