@@ -139,6 +139,11 @@ impl<P: Protocol> Driver<P> {
         }
     }
 
+    #[cfg(feature = "internals")]
+    pub(crate) fn handle_end(&mut self) {
+        self.ended = true;
+    }
+
     pub(crate) fn token(&self) -> Token {
         self.token
     }
