@@ -119,7 +119,8 @@ counters! {
     {
         /// Connections that were accepted.
         accepted,
-        /// Peers that were turned away by the backend: another user, a wrong key.
+        /// Connections that the transport did not let in: another user, a wrong key. Those that had been
+        /// accepted before that showed, as over TCP, are also among `closed`, as `link_failed`.
         refused,
         /// Times that accepting failed and was put off: out of descriptors, say.
         accept_failures,
@@ -141,6 +142,9 @@ counters! {
         pushes,
         /// Pushes that were handed back because a peer's outbox was full.
         pushes_full,
+        /// Pushes that were handed back for another reason: the client had gone, or the message was too
+        /// long or could not be encoded.
+        pushes_refused,
         /// Pushes that were queued and had not left when their peer was gone.
         pushes_unsent,
         /// Times that the handler panicked, or the code of a message while it was decoded.
@@ -162,6 +166,9 @@ counters! {
         events,
         /// Events that were handed back because the outbox was full.
         events_full,
+        /// Events that were handed back for another reason: too long, not to be encoded, or the client
+        /// was closed.
+        events_refused,
         /// Events that the server is known to have handled.
         events_acknowledged,
         /// Events that were on their way when a connection was lost: handled or not.
@@ -170,8 +177,11 @@ counters! {
         events_too_long,
         /// Events that were never sent because the client was closed before they could be.
         events_unsent,
-        /// Calls that were begun.
+        /// Calls that were begun, and flushes.
         calls,
+        /// Calls and flushes that were not begun: no connection, too many open ones, no room for the
+        /// request, or a request that is too long or can't be encoded.
+        calls_refused,
         /// Calls that ended with a reply.
         replies,
         /// Calls that ended with an error.

@@ -215,7 +215,8 @@
 //! | [`CloseError`] | how many events never left, or left and may be lost | know it; resend what does no harm twice |
 //!
 //! Why connections end is counted by reason in [`ServerCounters::closed`] and
-//! [`ClientCounters::closed`], and told to the handler as a [`CloseReason`].
+//! [`ClientCounters::closed`], and told to the handler as a [`CloseReason`]: by
+//! [`Handler::disconnected`], and of those that never became clients by [`Handler::refused`].
 //!
 //! # What arrives
 //!

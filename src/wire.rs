@@ -8,15 +8,18 @@
 //! for every message on a link that is used to and fro.
 
 use std::io::{self, ErrorKind};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
+use mio::event::Source;
 use mio::{Interest, Registry, Token};
 use serde::Serialize;
 
 use crate::backend::Link;
 use crate::envelope::{self, EncodeError, Head};
 use crate::frame::HEADER_LEN;
+use crate::identity::PeerId;
 use crate::inbox::Inbox;
 use crate::outbox::{Lane, Outbox, Refusal};
 use crate::session::Writing;
@@ -52,7 +55,8 @@ impl Watch {
         token: Token,
         link: &mut Box<dyn Link>,
     ) -> io::Result<Self> {
-        registry.register(link, token, Interest::READABLE | Interest::WRITABLE)?;
+        let both = Interest::READABLE | Interest::WRITABLE;
+        guarded(|| registry.register(link, token, both))?;
         Ok(Self {
             registry: Arc::clone(registry),
             token,
@@ -115,8 +119,10 @@ impl Wire {
         self.link.take()
     }
 
-    pub(crate) fn link(&mut self) -> Option<&mut Box<dyn Link>> {
-        self.link.as_mut()
+    /// What the system vouches for about the other side.
+    pub(crate) fn peer(&self) -> PeerId {
+        let peer = || Ok(self.link.as_ref().map(|link| link.peer()));
+        guarded(peer).ok().flatten().unwrap_or_default()
     }
 
     /// Encodes a message to the end of a lane.
@@ -162,7 +168,7 @@ impl Wire {
         };
         let room = inbox.room();
         loop {
-            return match link.recv(room) {
+            return match guarded(|| link.recv(room)) {
                 Ok(0) => Ok(Read::End),
                 Ok(len) => {
                     let short = len < room.len();
@@ -188,7 +194,7 @@ impl Wire {
                 self.writing.blocked_since = None;
                 break false;
             }
-            match link.send(bytes) {
+            match guarded(|| link.send(bytes)) {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
                 Ok(len) => {
                     written += len;
@@ -211,8 +217,36 @@ impl Wire {
         }
         // A link that has taken something is connected.
         match &mut self.watch {
-            Some(watch) if blocked || written > 0 => watch.set_for_room(blocked, link),
+            Some(watch) if blocked || written > 0 => guarded(|| watch.set_for_room(blocked, link)),
             _ => Ok(()),
         }
+    }
+}
+
+/// Runs code of a backend, which may be the application's own: a panic there is an error of that
+/// link or listener, and nobody else's.
+pub(crate) fn guarded<T>(code: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    catch_unwind(AssertUnwindSafe(code))
+        .unwrap_or_else(|_| Err(io::Error::other("the backend's own code panicked")))
+}
+
+/// Lets go of a link or listener that is watched. Not to be called under a lock that a logger of the
+/// application's might want.
+pub(crate) fn release(registry: &Registry, mut source: impl Source) {
+    // One that can't be deregistered is dropped next, which deregisters it as well.
+    if let Err(error) = guarded(|| registry.deregister(&mut source)) {
+        log::debug!("deregistering failed: {error}");
+    }
+    let_go(source);
+}
+
+/// Drops a link or listener.
+pub(crate) fn let_go<T>(source: T) {
+    let dropped = guarded(|| {
+        drop(source);
+        Ok(())
+    });
+    if let Err(error) = dropped {
+        log::error!("a link or listener was dropped: {error}");
     }
 }

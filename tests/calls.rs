@@ -245,7 +245,9 @@ fn messages_that_are_too_long_concern_nothing_else() {
         assert_eq!(error.to_string(), too_long.to_string());
         assert!(!error.may_have_run());
         assert_eq!(echo(&client, "next"), "next");
-        assert_eq!(client.counters().opened, 1);
+        let counters = client.counters();
+        assert_eq!((counters.calls, counters.calls_refused), (2, 1));
+        assert_eq!(counters.opened, 1);
     });
 }
 

@@ -322,8 +322,11 @@ fn an_event_that_is_too_long_is_handed_back() {
         client.send(&long_note(1, 4000)).unwrap();
         client.close(PATIENCE).unwrap();
         assert_eq!(serving.recorder.event().number, 1);
-        assert_eq!(client.counters().events, 1);
-        assert_balanced(&client.counters());
+        assert_eq!(client.send(&note(2)), Err(SendError::Closed));
+        let counters = client.counters();
+        assert_eq!((counters.events, counters.events_refused), (1, 2));
+        assert_eq!(counters.events_full, 0);
+        assert_balanced(&counters);
     });
 }
 

@@ -131,6 +131,11 @@ fn who_connects_and_stays_silent_is_closed_after_the_handshake_timeout() {
         scene.others_go_on();
         quiet.until_end();
         scene.expect_closed("handshake_timeout", 2);
+        let reason = scene.serving.recorder.refused();
+        assert!(
+            matches!(reason, CloseReason::HandshakeTimeout(SHORT)),
+            "{reason}"
+        );
     });
 }
 
@@ -423,6 +428,8 @@ fn what_is_no_hello_is_not_wayside() {
             let mut raw = scene.connect();
             raw.say(bytes);
             raw.until_end();
+            let reason = scene.serving.recorder.refused();
+            assert!(matches!(reason, CloseReason::NotWayside), "{reason}");
             scene.expect_closed("not_wayside", count);
         }
     });
@@ -768,7 +775,12 @@ fn one_peer_too_many_is_turned_away_and_gets_in_when_another_leaves() {
         let second = scene.serving.client();
         let third = scene.serving.client();
         let fourth = scene.serving.builder().start().unwrap();
-        eventually("the fourth is turned away", || scene.closed("crowded") > 0);
+        let reason = scene.serving.recorder.refused();
+        assert!(
+            matches!(reason, CloseReason::Crowded { max: 3 }),
+            "{reason}"
+        );
+        assert!(scene.closed("crowded") > 0);
         scene.others_go_on();
         eventually("the fourth knows", || {
             matches!(fourth.state(), ClientState::Waiting { .. })

@@ -397,6 +397,8 @@ fn a_call_without_a_connection_fails_at_once() {
             "{error}"
         );
         assert!(!error.may_have_run());
+        let counters = client.counters();
+        assert_eq!((counters.calls, counters.calls_refused), (0, 1));
     });
 }
 
@@ -530,6 +532,7 @@ fn a_server_that_is_dropped_lets_go_of_its_clients() {
             !matches!(client.state(), ClientState::Connected { .. })
         });
         assert!(handle.peers().is_empty());
+        assert!(!handle.shutdown(PATIENCE), "the client could not finish");
         peer.push(&String::new()).unwrap_err();
     });
 }

@@ -1,5 +1,5 @@
 //! A backend of the application's own that panics costs one connection, and neither the thread that
-//! drives nor the client.
+//! drives nor the client or server.
 #![cfg(feature = "tcp")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -8,18 +8,22 @@ mod support;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use mio::event::Source;
 use mio::{Interest, Registry, Token};
 use support::*;
+use tempfile::TempDir;
 use wayside::backend::{Backend, Capabilities, Link, Listener, Tcp};
-use wayside::{Limits, PeerId, Server, Transport};
+use wayside::{Client, Limits, PeerId, Server, Spin, Transport};
 
 /// What shall panic, as often as is left.
 #[derive(Clone, Default)]
 struct Fuse {
     connect: Arc<AtomicUsize>,
+    accept: Arc<AtomicUsize>,
     recv: Arc<AtomicUsize>,
+    send: Arc<AtomicUsize>,
     drop: Arc<AtomicUsize>,
 }
 
@@ -30,10 +34,11 @@ fn burn(left: &AtomicUsize, what: &str) {
     assert!(burnt.is_err(), "the test's backend panics in {what}");
 }
 
-/// TCP, but its client's side panics when it is told to.
+/// TCP, but it panics when it is told to.
 struct Panicking {
     tcp: Tcp,
-    fuse: Fuse,
+    client: Fuse,
+    server: Fuse,
 }
 
 impl Backend for Panicking {
@@ -42,14 +47,48 @@ impl Backend for Panicking {
     }
 
     fn bind(&self, address: &str) -> io::Result<Box<dyn Listener>> {
-        self.tcp.bind(address)
+        let listener = self.tcp.bind(address)?;
+        let fuse = self.server.clone();
+        Ok(Box::new(PanickingListener { listener, fuse }))
     }
 
     fn connect(&self, address: &str) -> io::Result<Box<dyn Link>> {
-        burn(&self.fuse.connect, "connect");
+        burn(&self.client.connect, "connect");
         let link = self.tcp.connect(address)?;
+        let fuse = self.client.clone();
+        Ok(Box::new(PanickingLink { link, fuse }))
+    }
+}
+
+struct PanickingListener {
+    listener: Box<dyn Listener>,
+    fuse: Fuse,
+}
+
+impl Listener for PanickingListener {
+    fn accept(&mut self) -> io::Result<Box<dyn Link>> {
+        burn(&self.fuse.accept, "accept");
+        let link = self.listener.accept()?;
         let fuse = self.fuse.clone();
         Ok(Box::new(PanickingLink { link, fuse }))
+    }
+
+    fn address(&self) -> String {
+        self.listener.address()
+    }
+}
+
+impl Source for PanickingListener {
+    fn register(&mut self, registry: &Registry, token: Token, on: Interest) -> io::Result<()> {
+        self.listener.register(registry, token, on)
+    }
+
+    fn reregister(&mut self, registry: &Registry, token: Token, on: Interest) -> io::Result<()> {
+        self.listener.reregister(registry, token, on)
+    }
+
+    fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
+        self.listener.deregister(registry)
     }
 }
 
@@ -65,6 +104,7 @@ impl Link for PanickingLink {
     }
 
     fn send(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        burn(&self.fuse.send, "send");
         self.link.send(bytes)
     }
 
@@ -93,37 +133,83 @@ impl Drop for PanickingLink {
     }
 }
 
+/// A server with this backend, and a client that comes back quickly.
+fn scene(client: &Fuse, server: &Fuse) -> (Serving, Client<Chat>, TempDir) {
+    let folder = private_folder();
+    let backend = Panicking {
+        tcp: Tcp::new(folder.path().join("key")),
+        client: client.clone(),
+        server: server.clone(),
+    };
+    let transport = Transport::new(backend, "127.0.0.1:0");
+    let recorder = Recorder::default();
+    let server = Server::builder().listen(transport.clone());
+    let server = server.bind(recorder.clone()).unwrap().spawn().unwrap();
+    let serving = Serving {
+        transport: transport.at(server.endpoints()[0].address()),
+        server,
+        recorder,
+        spin: Spin::default(),
+    };
+    let limits = Limits {
+        reconnect_delay_min: Duration::from_millis(1),
+        ..hasty()
+    };
+    let client = serving.builder().limits(limits).connect(PATIENCE).unwrap();
+    (serving, client, folder)
+}
+
+/// Waits until it has another connection than those so far, which works.
+fn is_back(client: &Client<Chat>, opened: u64) {
+    eventually("the client is back", || {
+        client.counters().opened > opened
+            && client.call(&Ask::Echo(String::new()), PATIENCE).is_ok()
+    });
+}
+
 #[test]
 fn a_backend_that_panics_costs_a_connection_and_not_the_client() {
     let _watchdog = Watchdog::new();
-    let folder = private_folder();
     let fuse = Fuse::default();
-    let backend = Panicking {
-        tcp: Tcp::new(folder.path().join("key")),
-        fuse: fuse.clone(),
-    };
-    let place = Transport::new(backend, "127.0.0.1:0");
-    let server = Server::builder().listen(place.clone());
-    let server = server.bind(Recorder::default()).unwrap().spawn().unwrap();
-    let place = place.at(server.endpoints()[0].address());
-
     fuse.connect.store(2, Ordering::SeqCst);
-    let builder = wayside::Client::<Chat>::builder().transport(place);
-    let limits = Limits {
-        reconnect_delay_min: std::time::Duration::from_millis(1),
-        ..hasty()
-    };
-    let client = builder.limits(limits).connect(PATIENCE).unwrap();
+    let (_serving, client, _folder) = scene(&fuse, &Fuse::default());
     for (recv, dropped) in [(1, 0), (1, 1), (3, 2)] {
         let opened = client.counters().opened;
         fuse.recv.store(recv, Ordering::SeqCst);
         fuse.drop.store(dropped, Ordering::SeqCst);
         // It makes the client read, by a caller that drives or by the background thread.
         client.call(&Ask::Echo(String::new()), PATIENCE).ok();
-        eventually("the client is back", || {
-            client.counters().opened > opened
-                && client.call(&Ask::Echo(String::new()), PATIENCE).is_ok()
-        });
+        is_back(&client, opened);
     }
     client.close(PATIENCE).unwrap();
+}
+
+#[test]
+fn a_backend_that_panics_costs_a_connection_and_not_the_server() {
+    let _watchdog = Watchdog::new();
+    let fuse = Fuse::default();
+    let (serving, client, _folder) = scene(&Fuse::default(), &fuse);
+    let opened = || client.counters().opened;
+    for what in [&fuse.recv, &fuse.send] {
+        let before = opened();
+        what.store(1, Ordering::SeqCst);
+        client.call(&Ask::Echo(String::new()), PATIENCE).ok();
+        is_back(&client, before);
+    }
+    // Whoever pushes is not the one to panic either.
+    let before = opened();
+    fuse.send.store(1, Ordering::SeqCst);
+    serving.server.broadcast(&String::new());
+    is_back(&client, before);
+    for what in [&fuse.drop, &fuse.accept] {
+        let before = opened();
+        what.store(1, Ordering::SeqCst);
+        serving.server.peers()[0].close();
+        is_back(&client, before);
+    }
+    let counters = serving.server.counters();
+    assert_eq!(counters.accept_failures, 1);
+    assert_eq!(counters.closed.for_reason("link_failed"), 3, "{counters:?}");
+    client.close(PATIENCE).unwrap();
+    assert!(serving.server.shutdown(PATIENCE));
 }

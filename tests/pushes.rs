@@ -170,7 +170,8 @@ fn a_push_to_a_client_that_is_gone_says_so() {
         );
         assert!(serving.server.peer(peer.key()).is_none());
         assert_eq!(serving.server.broadcast(&"nobody".to_owned()).sent, 0);
-        assert_eq!(serving.server.counters().pushes, 0);
+        let counters = serving.server.counters();
+        assert_eq!((counters.pushes, counters.pushes_refused), (0, 1));
     });
 }
 
@@ -192,6 +193,8 @@ fn a_push_that_is_too_long_is_handed_back() {
         );
         peer.push(&text(1, 60_000)).unwrap();
         assert_eq!(client.next_push(PATIENCE).unwrap(), text(1, 60_000));
+        let counters = serving.server.counters();
+        assert_eq!((counters.pushes, counters.pushes_refused), (1, 1));
     });
 }
 

@@ -6,9 +6,7 @@ mod support;
 use std::time::Duration;
 
 use support::*;
-use wayside::{
-    Client, ClientState, CloseReason, ConnectError, Limits, Protocol, ProtocolId, Transport,
-};
+use wayside::{Client, ClientState, CloseReason, ConnectError, Limits, Protocol, ProtocolId};
 
 #[test]
 fn calls_events_and_pushes_arrive() {
@@ -109,8 +107,10 @@ fn id<P: Protocol>() -> ProtocolId {
     }
 }
 
-/// Fails unless a client of `P` is told at once what it and the server of the chat speak.
-fn assert_mismatch<P: Protocol>(transport: &Transport) {
+/// Fails unless a client of `P` is told at once what it and the server of the chat speak, and so is
+/// the server.
+fn assert_mismatch<P: Protocol>(serving: &Serving) {
+    let transport = &serving.transport;
     let builder = Client::<P>::builder().transport(transport.clone());
     let error = builder.connect(PATIENCE).unwrap_err();
     let ConnectError::Mismatch(failures) = &error else {
@@ -126,6 +126,14 @@ fn assert_mismatch<P: Protocol>(transport: &Transport) {
     for id in [id::<P>(), id::<Chat>()] {
         assert!(text.contains(&id.to_string()), "{text}");
     }
+    let (refused_at, ours, theirs) = serving.recorder.wait_for(|happened| match happened {
+        Happened::Refused(at, CloseReason::ProtocolMismatch { ours, theirs }) => {
+            Some((at.clone(), ours.clone(), theirs.clone()))
+        }
+        _ => None,
+    });
+    assert_eq!(refused_at, transport.to_string());
+    assert_eq!((ours, theirs), (id::<Chat>(), id::<P>()));
 }
 
 #[test]
@@ -133,16 +141,12 @@ fn a_mismatch_is_an_error_on_both_sides_that_names_both() {
     on_every_transport(|place| {
         let serving = place.serve(Limits::default());
         let client = serving.client();
-        assert_mismatch::<Chat2>(&serving.transport);
-        assert_mismatch::<Talk>(&serving.transport);
-        eventually("the server has counted them", || {
-            serving
-                .server
-                .counters()
-                .closed
-                .for_reason("protocol_mismatch")
-                >= 2
-        });
+        assert_mismatch::<Chat2>(&serving);
+        // It may have tried once more before it was dropped.
+        let _ = serving.recorder.take_all();
+        assert_mismatch::<Talk>(&serving);
+        let closed = serving.server.counters().closed;
+        assert!(closed.for_reason("protocol_mismatch") >= 2, "{closed:?}");
         // They were never peers, and those who are notice nothing.
         assert_eq!(serving.server.counters().opened, 1);
         assert_eq!(serving.server.peers().len(), 1);
@@ -189,4 +193,26 @@ fn peers_are_told_apart_and_processes_are_known() {
             .collect();
         assert_eq!(keys, [first.key(), second.key()]);
     });
+}
+
+#[cfg(feature = "tcp")]
+#[test]
+fn a_client_with_another_key_is_counted_as_refused_and_told_of() {
+    use wayside::backend::Tcp;
+    use wayside::{Server, Transport};
+
+    let _watchdog = Watchdog::new();
+    let folder = private_folder();
+    let key = |name: &str| Tcp::new(folder.path().join(name));
+    let recorder = Recorder::default();
+    let builder = Server::builder().listen(Transport::new(key("ours.key"), "127.0.0.1:0"));
+    let server = builder.bind(recorder.clone()).unwrap().spawn().unwrap();
+    let place = Transport::new(key("theirs.key"), server.endpoints()[0].address());
+    let client = Client::<Chat>::builder().transport(place).start().unwrap();
+    let reason = recorder.refused();
+    assert!(matches!(reason, CloseReason::LinkFailed(_)), "{reason}");
+    assert!(reason.to_string().contains("ours.key"), "{reason}");
+    assert!(server.counters().refused > 0);
+    assert_eq!(server.counters().opened, 0);
+    drop(client);
 }

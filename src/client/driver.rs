@@ -30,7 +30,7 @@ use crate::session::{Incoming, Role, Session};
 use crate::spin::Looking;
 use crate::transport::Transport;
 use crate::turn;
-use crate::wire::{Read, Watch};
+use crate::wire::{self, Read, Watch};
 
 /// What one turn may read before it is the turn of writing and of whoever waits.
 const TURN_LEN_MAX: usize = 1 << 20;
@@ -137,6 +137,11 @@ impl<P: Protocol> Driver<P> {
             on_state,
             states: Vec::new(),
         }
+    }
+
+    #[cfg(feature = "internals")]
+    pub(crate) fn handle_end(&mut self) {
+        self.ended = true;
     }
 
     pub(crate) fn token(&self) -> Token {
@@ -463,13 +468,11 @@ impl<P: Protocol> Driver<P> {
 
     // ---- the end of a connection ----
 
-    /// After a panic in the link or its backend: nothing more is asked of that link.
+    /// After a panic in the backend: nothing more is asked of the link.
     pub(crate) fn give_up_link(&mut self, now: Instant) {
+        let _turn = turn::begin();
         let link = self.shared.outgoing().wire.detach();
-        // Taken from under the lock first: dropping it may panic once more.
-        if catch_unwind(AssertUnwindSafe(|| drop(link))).is_err() {
-            log::error!("a link panicked while it was dropped");
-        }
+        wire::let_go(link);
         self.retry_at = None;
         self.lose(CloseReason::HandlerPanicked, now);
     }
@@ -485,26 +488,38 @@ impl<P: Protocol> Driver<P> {
     fn end_connection(&mut self, reason: CloseReason, now: Instant) {
         self.more = false;
         self.seen = None;
+        let endpoint = self.transports[self.current].to_string();
         let shared = Arc::clone(&self.shared);
         let mut outgoing = shared.outgoing();
+        let mut link = None;
         if let Some(mut session) = self.session.take() {
             session.close(&reason, &mut outgoing.wire.outbox);
             // The last word; whether it arrives makes no difference here.
             outgoing.wire.flush(now).ok();
-            if let Some(mut link) = outgoing.wire.detach() {
-                if let Err(error) = self.registry.deregister(&mut link) {
-                    log::debug!("deregistering failed: {error}");
-                }
-            }
+            link = outgoing.wire.detach();
             shared.counters.closed.count(&reason);
         }
         outgoing.broken = None;
         outgoing.flush_asked = false;
         self.settle(&mut outgoing, &reason);
-
-        let was_open = self.opened_at.take();
-        let endpoint = self.transports[self.current].to_string();
+        self.try_again_later(&mut outgoing, endpoint.clone(), reason.clone(), now);
+        drop(outgoing);
+        // Never under the lock: a logger may send what it is given by this very client.
         log::debug!("{endpoint}: {reason}");
+        if let Some(link) = link {
+            wire::release(&self.registry, link);
+        }
+    }
+
+    /// Decides what is tried next, and when.
+    fn try_again_later(
+        &mut self,
+        outgoing: &mut Outgoing<P::Reply>,
+        endpoint: String,
+        reason: CloseReason,
+        now: Instant,
+    ) {
+        let was_open = self.opened_at.take();
         self.failures.0.push((endpoint, reason));
         let next = self.current + 1;
         if was_open.is_none() && next < self.transports.len() {
@@ -512,13 +527,14 @@ impl<P: Protocol> Driver<P> {
             self.retry_at = Some(now);
             return;
         }
-        if was_open.is_some_and(|at| now >= at + shared.limits.reconnect_delay_max) {
+        if was_open.is_some_and(|at| now >= at + self.shared.limits.reconnect_delay_max) {
             self.backoff.reset();
         }
         self.current = 0;
         self.retry_at = Some(now + self.backoff.pause());
         let failures = std::mem::take(&mut self.failures);
-        shared.set_status(&mut outgoing, Status::Waiting(failures), &mut self.states);
+        self.shared
+            .set_status(outgoing, Status::Waiting(failures), &mut self.states);
     }
 
     /// Decides about each message of the session that has ended: still to be sent, handled, or in

@@ -19,6 +19,7 @@
 //!
 //! Whoever lets go of the duty wakes one parked caller, if there is any: it drives on.
 
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Mutex, MutexGuard, TryLockError};
@@ -167,8 +168,8 @@ impl<P: Protocol> OnDuty<'_, P> {
                     ended = shared.outgoing().calls.has_ended(id);
                     continue;
                 }
-                Ok(Ok(Spun::InVain | Spun::Called)) => {}
-                Ok(Err(error)) => log::error!("the client's poll failed: {error}"),
+                // The round that follows sees to a poll that fails.
+                Ok(Ok(Spun::InVain | Spun::Called) | Err(_)) => {}
                 // As in a turn.
                 Err(_) => driver.give_up_link(ambient::now()),
             }
@@ -192,8 +193,15 @@ impl<P: Protocol> OnDuty<'_, P> {
         }
         let polled = event_loop.wait(deadline, |event| driver.handle_event(event));
         shared.bell.after_poll();
+        self.after_poll(polled, shared);
+    }
+
+    fn after_poll(&mut self, polled: io::Result<bool>, shared: &Shared<P>) {
         if let Err(error) = polled {
-            log::error!("the client's poll failed: {error}");
+            // It fails for good: somebody else has closed its descriptor, say. Nothing would be heard
+            // of the link any more, and to ask again would only burn the core.
+            log::error!("the client's poll failed, so the client closes: {error}");
+            shared.begin_close(Duration::ZERO);
         }
         self.turn(shared);
     }
@@ -234,5 +242,71 @@ pub(crate) fn pass_on<P: Protocol>(shared: &Shared<P>) {
     let parked = shared.outgoing().parked.pop();
     if let Some((_, waker)) = parked {
         waker.wake();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use mio::Token;
+
+    use super::*;
+    use crate::backend::{Backend, Capabilities, Link, Listener};
+    use crate::client::bell::Bell;
+    use crate::client::shared::Status;
+    use crate::limits::Limits;
+    use crate::protocol::Never;
+    use crate::spin::Spin;
+    use crate::transport::Transport;
+
+    struct Silence;
+
+    impl Protocol for Silence {
+        const NAME: &'static str = "silence";
+        const VERSION: u32 = 1;
+        type Event = Never;
+        type Request = Never;
+        type Reply = Never;
+        type Push = Never;
+    }
+
+    /// Where nobody is at home.
+    struct Nowhere;
+
+    impl Backend for Nowhere {
+        fn capabilities(&self) -> Capabilities {
+            Capabilities::stream("nowhere")
+        }
+
+        fn bind(&self, _: &str) -> io::Result<Box<dyn Listener>> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+
+        fn connect(&self, _: &str) -> io::Result<Box<dyn Link>> {
+            Err(io::ErrorKind::ConnectionRefused.into())
+        }
+    }
+
+    #[test]
+    fn a_poll_that_fails_closes_the_client_and_is_not_asked_again() {
+        let event_loop = EventLoop::new().unwrap();
+        let bell = Arc::new(Bell::new(event_loop.wake()));
+        let shared = Arc::new(Shared::<Silence>::new(Limits::default(), bell));
+        let driver = Driver::new(
+            Arc::clone(&shared),
+            event_loop.poll.registry().try_clone().unwrap(),
+            Token(1),
+            vec![Transport::new(Nowhere, "anywhere")],
+            None,
+            ambient::now(),
+        );
+        let duty = Duty::new(event_loop, driver, Spinner::new(Spin::Off));
+        let mut on_duty = duty.try_take().expect("nobody else has it");
+        on_duty.after_poll(Ok(false), &shared);
+        assert!(matches!(shared.outgoing().status, Status::Waiting(_)));
+        on_duty.after_poll(Err(io::Error::other("a bad descriptor")), &shared);
+        assert!(matches!(shared.outgoing().status, Status::Closed(Ok(()))));
+        assert!(on_duty.drive_until_callers_come(&shared));
     }
 }

@@ -58,6 +58,14 @@ impl<P: Protocol> EmbeddedClient<P> {
         self.driver.handle_event(event);
     }
 
+    /// As [`handle_event`](EmbeddedClient::handle_event), for a simulation that makes its own
+    /// readiness: nothing more will come than what has.
+    #[cfg(feature = "internals")]
+    #[doc(hidden)]
+    pub fn handle_end(&mut self) {
+        self.driver.handle_end();
+    }
+
     /// Does what can be done now. To be called once after each poll.
     pub fn turn(&mut self) {
         self.ready = false;

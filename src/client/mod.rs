@@ -52,7 +52,8 @@ use shared::TIMEOUT_MAX;
 ///
 /// When the last clone is dropped, the client says goodbye and gives what it has still to send a
 /// second to leave; [`close`](Client::close) does the same with a time of your own and says what
-/// came of it. After a fork the child's clones are another client, with a connection of its own.
+/// came of it. Within a callback, a handler or a waker nobody waits for that: it goes on in the
+/// background. After a fork the child's clones are another client, with a connection of its own.
 ///
 /// ```
 /// # use serde::{Deserialize, Serialize};

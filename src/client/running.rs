@@ -24,6 +24,7 @@ use crate::limits::Limits;
 use crate::protocol::Protocol;
 use crate::spin::{Spin, Spinner};
 use crate::transport::Transport;
+use crate::turn;
 
 /// How long a dropped client lets what it has to send leave.
 const DROP_TIMEOUT: Duration = Duration::from_secs(1);
@@ -161,7 +162,9 @@ impl<P: Protocol> Drop for Running<P> {
         } else {
             Duration::ZERO
         });
-        if self.duty.is_some() {
+        // Within a turn this thread may be the one that drives, in code of the application's that it
+        // has called: it would wait for itself.
+        if self.duty.is_some() && !turn::is_under_way() {
             if let Err(error) = self.shared.wait_closed() {
                 log::warn!("a client was dropped: {error}");
             }

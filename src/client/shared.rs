@@ -154,15 +154,16 @@ impl<P: Protocol> Shared<P> {
         lane: Lane,
         event: &P::Event,
     ) -> Result<(), SendError> {
-        outgoing.check_open()?;
-        match outgoing.wire.append(lane, Head::Event, event) {
-            Ok(()) => {}
-            Err(refusal) => {
-                if let Refusal::Full { .. } = refusal {
-                    self.counters.events_full.one();
-                }
-                return Err(refusal.into());
+        let appended = outgoing.check_open().and_then(|()| {
+            let appended = outgoing.wire.append(lane, Head::Event, event);
+            appended.map_err(SendError::from)
+        });
+        if let Err(error) = appended {
+            match error {
+                SendError::Full { .. } => self.counters.events_full.one(),
+                _ => self.counters.events_refused.one(),
             }
+            return Err(error);
         }
         outgoing.events += 1;
         self.counters.events.one_alone();
@@ -184,15 +185,16 @@ impl<P: Protocol> Shared<P> {
                 return;
             }
         }
-        self.write(&mut outgoing);
+        self.write(outgoing);
     }
 
     /// Writes what waits, as far as the link takes it. Without a connection, or while the link is
     /// blocked, whoever drives will do it when the time comes.
-    fn write(&self, outgoing: &mut Outgoing<P::Reply>) {
+    fn write(&self, mut outgoing: MutexGuard<'_, Outgoing<P::Reply>>) {
         if outgoing.is_flowing() {
-            if let Err(error) = self.flush(outgoing, ambient::now()) {
+            if let Err(error) = self.flush(&mut outgoing, ambient::now()) {
                 outgoing.broken = Some(error);
+                drop(outgoing);
                 self.bell.ring();
             }
         }
@@ -233,6 +235,18 @@ impl<P: Protocol> Shared<P> {
         timeout: Duration,
         append: impl FnOnce(&mut Wire, u64) -> Result<(), Refusal<EncodeError>>,
     ) -> Result<(CallId, Instant), CallError> {
+        let begun = self.try_begin(timeout, append);
+        if begun.is_err() {
+            self.counters.calls_refused.one();
+        }
+        begun
+    }
+
+    fn try_begin(
+        &self,
+        timeout: Duration,
+        append: impl FnOnce(&mut Wire, u64) -> Result<(), Refusal<EncodeError>>,
+    ) -> Result<(CallId, Instant), CallError> {
         let mut outgoing = self.outgoing();
         outgoing.check_connected()?;
         let max = self.limits.calls_max;
@@ -246,7 +260,7 @@ impl<P: Protocol> Shared<P> {
         append(&mut outgoing.wire, id.0).map_err(|refusal| CallError::NotSent(refusal.into()))?;
         outgoing.calls.begin(deadline);
         self.counters.calls.one();
-        self.write(&mut outgoing);
+        self.write(outgoing);
         Ok((id, deadline))
     }
 
@@ -286,13 +300,15 @@ impl<P: Protocol> Shared<P> {
             State::Open { .. } => {
                 self.counters.calls_failed.one();
                 outgoing.cancel(id);
-                self.write(&mut outgoing);
+                self.write(outgoing);
             }
-            State::Ended(result) => self.count_end(result),
-            State::Free => {}
+            State::Ended(result) => {
+                drop(outgoing);
+                self.count_end(result);
+            }
+            State::Free => drop(outgoing),
         }
-        // Before the state, which holds what is the application's.
-        drop(outgoing);
+        // The lock was let go: the state that goes here holds what is the application's.
     }
 
     // ---- status ----

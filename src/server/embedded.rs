@@ -80,11 +80,11 @@ impl<P: Protocol, H: Handler<P>> EmbeddedServer<P, H> {
     }
 
     /// As [`handle_event`](EmbeddedServer::handle_event), for a simulation that makes its own
-    /// readiness.
+    /// readiness. `ended` if nothing more will come than what has.
     #[cfg(feature = "internals")]
     #[doc(hidden)]
-    pub fn handle_token(&mut self, token: mio::Token) {
-        self.engine.handle_token(token, false);
+    pub fn handle_token(&mut self, token: mio::Token, ended: bool) {
+        self.engine.handle_token(token, ended);
     }
 
     /// What the server holds.

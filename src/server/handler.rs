@@ -2,6 +2,7 @@
 
 use crate::close::CloseReason;
 use crate::encoded::{Encoded, Undecodable};
+use crate::identity::PeerId;
 use crate::protocol::Protocol;
 use crate::server::{Peer, Responder};
 
@@ -88,5 +89,15 @@ pub trait Handler<P: Protocol>: Send + 'static {
     /// A client is gone. Nothing of it will be handled any more.
     fn disconnected(&mut self, peer: &Peer<P>, reason: &CloseReason) {
         let _ = (peer, reason);
+    }
+
+    /// Someone came to `transport` and never became a client: it speaks another version, say, may not
+    /// come in, did not say hello in time, or found the server full. What the system vouches for about
+    /// it is in `who`, as far as that was known by then.
+    ///
+    /// Not called for those that say nothing and leave; over TCP it is, as that is what a client with
+    /// another key does. The same is logged at level debug.
+    fn refused(&mut self, transport: &str, who: &PeerId, reason: &CloseReason) {
+        let _ = (transport, who, reason);
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::backend::{Link, Listener};
+use crate::wire::guarded;
 
 /// The pause after accepting has failed for want of something: descriptors, mostly.
 const RETRY_DELAY: Duration = Duration::from_millis(100);
@@ -51,7 +52,7 @@ impl Listening {
     }
 
     pub(crate) fn accept(&mut self, now: Instant) -> Accepted {
-        match self.listener.accept() {
+        match guarded(|| self.listener.accept()) {
             Ok(link) => {
                 self.retry_at = None;
                 Accepted::Link(link)

@@ -201,6 +201,10 @@ impl PeerShared {
         self.key
     }
 
+    pub(crate) fn transport(&self) -> &str {
+        &self.transport
+    }
+
     pub(crate) fn outgoing(&self) -> MutexGuard<'_, Outgoing> {
         lock(&self.outgoing)
     }
@@ -249,6 +253,7 @@ impl PeerShared {
         message: &T,
     ) -> Result<(), PushError> {
         if let Some(reason) = outgoing.gone() {
+            self.counters.pushes_refused.one();
             return Err(PushError::Gone(reason));
         }
         match outgoing.wire.append(lane, Head::Push, message) {
@@ -261,9 +266,12 @@ impl PeerShared {
                 self.counters.pushes_full.one();
                 Err(PushError::Full { len, max })
             }
-            Err(Refusal::Encode(EncodeError::TooLong { max })) => Err(PushError::TooLong { max }),
-            Err(Refusal::Encode(EncodeError::Refused(error))) => {
-                Err(PushError::Unencodable(error.to_string()))
+            Err(Refusal::Encode(error)) => {
+                self.counters.pushes_refused.one();
+                Err(match error {
+                    EncodeError::TooLong { max } => PushError::TooLong { max },
+                    EncodeError::Refused(error) => PushError::Unencodable(error.to_string()),
+                })
             }
         }
     }

@@ -26,12 +26,15 @@ mod random;
 mod world;
 
 use std::env;
+use std::num::NonZero;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
 
 use world::{Outcome, World};
 
-/// The runs of a plain `cargo test`.
-const SEEDS: u64 = 300;
+/// The runs of a plain `cargo test`, some ten seconds on two cores.
+const SEEDS: u64 = 500;
 
 fn number(variable: &str) -> Option<u64> {
     let text = env::var(variable).ok()?;
@@ -59,21 +62,41 @@ fn run(seed: u64) -> Outcome {
     }
 }
 
+/// Runs these seeds, on as many threads as there are cores: time and randomness are each thread's own.
+fn run_all(seeds: u64) -> Outcome {
+    let next = AtomicU64::new(0);
+    let work = || {
+        let mut total = Outcome::default();
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= seeds {
+                return total;
+            }
+            total.add(&run(seed));
+        }
+    };
+    let threads = thread::available_parallelism().map_or(1, NonZero::get);
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        let mut total = Outcome::default();
+        for worker in workers {
+            match worker.join() {
+                Ok(outcome) => total.add(&outcome),
+                Err(panic) => resume_unwind(panic),
+            }
+        }
+        total
+    })
+}
+
 #[test]
 fn whatever_happens_the_promises_are_kept() {
     if let Some(seed) = number("WAYSIDE_SIM_SEED") {
         eprintln!("{:?}", run(seed));
         return;
     }
-    let mut total = Outcome::default();
-    for seed in 0..number("WAYSIDE_SIM_SEEDS").unwrap_or(SEEDS) {
-        let outcome = run(seed);
-        total.steps += outcome.steps;
-        total.delivered += outcome.delivered;
-        total.broken += outcome.broken;
-        total.calls += outcome.calls;
-        total.in_doubt += outcome.in_doubt;
-    }
+    let seeds = number("WAYSIDE_SIM_SEEDS").unwrap_or(SEEDS);
+    let total = run_all(seeds);
     eprintln!("{total:?}");
     // The runs are about something.
     assert!(total.delivered > 0 && total.broken > 0 && total.calls > 0 && total.in_doubt > 0);

@@ -35,6 +35,9 @@ pub struct Character {
     pub chunky: u64,
     /// How often a write finds no room although there is some, in percent.
     pub moody: u64,
+    /// What a read that gives less than there was room for promises: see
+    /// [`Capabilities::short_recv_is_last`]. No read is cut short then.
+    pub short_recv_is_last: bool,
 }
 
 pub struct Net {
@@ -69,6 +72,8 @@ struct Connection {
     flows: [Flow; 2],
     /// Nothing arrives any more, and nobody is told.
     silent: bool,
+    /// As the network's character says.
+    short_recv_is_last: bool,
 }
 
 #[derive(Default)]
@@ -144,18 +149,19 @@ impl Net {
             .min()
     }
 
-    /// Who is ready at the server, each said once.
-    pub fn server_edges(&mut self) -> Vec<Token> {
+    /// Who is ready at the server, each said once, and whether its end has come.
+    pub fn server_edges(&mut self) -> Vec<(Token, bool)> {
         let mut tokens = Vec::new();
         if let Some(bound) = &mut self.listener {
             if std::mem::take(&mut bound.edge) {
-                tokens.extend(bound.token);
+                tokens.extend(bound.token.map(|token| (token, false)));
             }
         }
         for connection in self.connections.values_mut() {
+            let has_ended = connection.has_ended_for(SERVER);
             let end = &mut connection.ends[SERVER];
             if end.token.is_some() && std::mem::take(&mut end.edge) {
-                tokens.extend(end.token);
+                tokens.extend(end.token.map(|token| (token, has_ended)));
             }
         }
         tokens
@@ -175,12 +181,17 @@ impl Net {
         })
     }
 
-    pub fn take_client_edge(&mut self, owner: u32) {
+    /// Whether its end has come with it.
+    pub fn take_client_edge(&mut self, owner: u32) -> bool {
+        let mut has_ended = false;
         for connection in self.connections.values_mut() {
             if connection.owner == owner {
-                connection.ends[CLIENT].edge = false;
+                let ended = connection.has_ended_for(CLIENT);
+                let end = &mut connection.ends[CLIENT];
+                has_ended |= std::mem::take(&mut end.edge) && end.token.is_some() && ended;
             }
         }
+        has_ended
     }
 
     /// Breaks one connection: what was on its way is lost, and both sides are told.
@@ -290,6 +301,7 @@ impl Net {
             ends: [end(), end()],
             flows,
             silent: false,
+            short_recv_is_last: self.character.short_recv_is_last,
         };
         let id = self.next;
         self.next += 1;
@@ -336,7 +348,8 @@ impl Net {
     }
 
     fn recv(&mut self, id: u32, side: usize, buffer: &mut [u8]) -> io::Result<usize> {
-        let chunky = self.random.chance(self.character.chunky);
+        let short_is_last = self.character.short_recv_is_last;
+        let chunky = self.random.chance(self.character.chunky) && !short_is_last;
         let connection = self.connections.get_mut(&id).unwrap();
         connection.tick(self.now);
         let Connection { ends, flows, .. } = connection;
@@ -354,6 +367,7 @@ impl Net {
                     *to = from;
                 }
                 flow.len -= len;
+                ends[side].recv_blocked |= short_is_last && len < buffer.len();
                 ends[1 - side].find_room();
                 return Ok(len);
             }
@@ -456,12 +470,18 @@ impl Connection {
         self.tick(now);
     }
 
+    /// Whether nothing more will come to this side than what has.
+    fn has_ended_for(&self, side: usize) -> bool {
+        self.ends[side].reset || self.flows[1 - side].end_told
+    }
+
     fn tick(&mut self, now: Duration) {
         for side in [CLIENT, SERVER] {
             let Self {
                 ends,
                 flows,
                 silent,
+                short_recv_is_last,
                 ..
             } = self;
             let end = &mut ends[side];
@@ -486,6 +506,8 @@ impl Connection {
             if !*silent && !flow.end_told && flow.end_at.is_some_and(|at| now >= at) {
                 flow.end_told = true;
                 news = true;
+                // Nobody has to read as far as a `WouldBlock` to be told of the end.
+                end.edge |= *short_recv_is_last;
             }
             // Without a `WouldBlock` before it there is no edge.
             if news && std::mem::take(&mut end.recv_blocked) {
@@ -517,7 +539,9 @@ struct Seen {
 
 impl Backend for Seen {
     fn capabilities(&self) -> Capabilities {
-        Capabilities::stream("simulated")
+        let mut capabilities = Capabilities::stream("simulated");
+        capabilities.short_recv_is_last = self.net.lock().character.short_recv_is_last;
+        capabilities
     }
 
     fn bind(&self, _: &str) -> io::Result<Box<dyn Listener>> {

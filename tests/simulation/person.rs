@@ -131,7 +131,9 @@ impl Person {
     /// What its loop does between two sleeps.
     pub fn turn(&mut self, network: &Network) {
         self.woken.take();
-        network.lock().take_client_edge(self.id);
+        if network.lock().take_client_edge(self.id) {
+            self.embedded.handle_end();
+        }
         self.embedded.turn();
         self.fall_asleep();
         self.poll_woken();

@@ -114,6 +114,17 @@ pub struct Outcome {
     pub in_doubt: u64,
 }
 
+impl Outcome {
+    /// The sums of both; hashes have none.
+    pub fn add(&mut self, other: &Self) {
+        self.steps += other.steps;
+        self.delivered += other.delivered;
+        self.broken += other.broken;
+        self.calls += other.calls;
+        self.in_doubt += other.in_doubt;
+    }
+}
+
 /// In good health nothing takes longer; a ping may.
 const PROMPT: Duration = Duration::from_secs(20);
 
@@ -134,6 +145,7 @@ impl World {
             },
             chunky: random.pick(&[0, 20, 80]),
             moody: random.pick(&[0, 0, 20]),
+            short_recv_is_last: random.chance(50),
         };
         let temper = Temper::new(&mut random);
         let floods = random.chance(20);
@@ -286,19 +298,22 @@ impl World {
         };
         server.woken.take();
         let tokens = self.network.lock().server_edges();
-        for token in tokens {
-            server.embedded.handle_token(token);
+        for (token, ended) in tokens {
+            server.embedded.handle_token(token, ended);
         }
         server.embedded.turn();
         server.sleeps_until = server.embedded.timeout().map(|time| self.now + time);
         let holdings = server.embedded.holdings();
         let peers_max = usize::try_from(self.server_limits.peers_max).unwrap();
         assert!(holdings.slots <= peers_max, "{holdings:?}");
+        assert!(holdings.greeting <= holdings.peers, "{holdings:?}");
         assert!(
             holdings.partials_len <= self.server_limits.partial_len_max,
             "{holdings:?}"
         );
         if server.embedded.is_stopped() {
+            let left = (holdings.peers, holdings.greeting, holdings.partials_len);
+            assert_eq!(left, (0, 0, 0), "{holdings:?}");
             self.trace.add(self.now, "the server has stopped", 0);
             self.remove_server();
         }

@@ -26,8 +26,8 @@ use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 use wayside::backend::EndOfPeer;
 use wayside::{
-    Client, ClientBuilder, CloseReason, Handler, Limits, Peer, Protocol, Responder, SendError,
-    Server, ServerThread, Spin, Transport,
+    Client, ClientBuilder, CloseReason, Handler, Limits, Peer, PeerId, Protocol, Responder,
+    SendError, Server, ServerThread, Spin, Transport,
 };
 
 /// Long enough for the slowest machine; only a test that fails takes so long.
@@ -77,6 +77,8 @@ pub enum Happened {
     Event(Peer<Chat>, Note),
     Asked(Peer<Chat>, Ask),
     Disconnected(Peer<Chat>, CloseReason),
+    /// By which transport, and why.
+    Refused(String, CloseReason),
 }
 
 /// Records everything; the test takes it out in order.
@@ -170,6 +172,14 @@ impl Recorder {
         })
     }
 
+    /// Why the next one was refused that never became a client; waits for it.
+    pub fn refused(&self) -> CloseReason {
+        self.wait_for(|happened| match happened {
+            Happened::Refused(_, reason) => Some(reason.clone()),
+            _ => None,
+        })
+    }
+
     /// The responder of the oldest [`Ask::Hold`]; waits for one.
     pub fn held(&self) -> Responder<Chat> {
         let (recorded, changed) = &*self.inner;
@@ -229,6 +239,10 @@ impl Handler<Chat> for Recorder {
 
     fn disconnected(&mut self, peer: &Peer<Chat>, reason: &CloseReason) {
         self.record(Happened::Disconnected(peer.clone(), reason.clone()));
+    }
+
+    fn refused(&mut self, transport: &str, _: &PeerId, reason: &CloseReason) {
+        self.record(Happened::Refused(transport.to_owned(), reason.clone()));
     }
 }
 

@@ -202,8 +202,8 @@ fn exchange(stream: &mut TcpStream, handshake: &mut Handshake) -> io::Result<()>
 
 fn left(key: &Key) -> io::Error {
     let text = format!(
-        "the other side closed the connection before it had proven its key: it may be no wayside \
-         program, or use another key file than {}",
+        "the other side closed the connection before it had proven its key: it may have no room for \
+         more, be no wayside program, or use another key file than {}",
         key.path.display()
     );
     io::Error::new(io::ErrorKind::ConnectionAborted, text)

@@ -1,5 +1,6 @@
 //! How clients come in: accepted, bounded, not yet greeted.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -7,6 +8,7 @@ use mio::Token;
 
 use crate::backend::Link;
 use crate::close::CloseReason;
+use crate::identity::PeerId;
 use crate::inbox::Inbox;
 use crate::protocol::Protocol;
 use crate::server::engine::{Engine, Entry};
@@ -14,7 +16,7 @@ use crate::server::handler::Handler;
 use crate::server::listening::Accepted;
 use crate::server::peer::{PeerKey, PeerShared};
 use crate::session::{Role, Session};
-use crate::wire::{Watch, Wire};
+use crate::wire::{Watch, Wire, let_go};
 
 /// Accepted in one turn before it is the others' turn.
 const ACCEPTS_MAX: usize = 64;
@@ -29,10 +31,7 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
                 match self.listeners[index].accept(now) {
                     Accepted::Link(link) => self.admit(link, index, now),
                     Accepted::Nobody => {}
-                    Accepted::Refused(error) => {
-                        self.counters.refused.one();
-                        log::info!("{}: {error}", self.listeners[index].endpoint);
-                    }
+                    Accepted::Refused(error) => self.not_let_in(error, index),
                     Accepted::Failed { error, first } => {
                         self.counters.accept_failures.one();
                         if first {
@@ -43,6 +42,15 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
                 }
             }
         }
+    }
+
+    /// One that the backend has turned away.
+    fn not_let_in(&mut self, error: io::Error, listener: usize) {
+        let endpoint = Arc::clone(&self.listeners[listener].endpoint);
+        log::info!("{endpoint}: {error}");
+        let reason = CloseReason::LinkFailed(Arc::new(error));
+        self.counters.refused.one();
+        self.tell_refused(&endpoint, &PeerId::default(), &reason);
     }
 
     fn admit(&mut self, mut link: Box<dyn Link>, listener: usize, now: Instant) {
@@ -57,7 +65,7 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
             }
         }
         if self.is_full() {
-            self.turn_away(link, &reason, now);
+            self.turn_away(link, listener, &reason, now);
             return;
         }
         let index = self.free.last().copied().unwrap_or(self.entries.len());
@@ -65,8 +73,11 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
         let watch = match Watch::begin(&self.registry, token, &mut link) {
             Ok(watch) => watch,
             Err(error) => {
+                let_go(link);
+                let endpoint = Arc::clone(&self.listeners[listener].endpoint);
                 let reason = CloseReason::LinkFailed(Arc::new(error));
                 self.counters.closed.count(&reason);
+                self.tell_refused(&endpoint, &PeerId::default(), &reason);
                 return;
             }
         };
@@ -116,7 +127,13 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
     }
 
     /// Says the reason to a link that gets no session, as far as it takes it at once.
-    fn turn_away(&self, link: Box<dyn Link>, reason: &CloseReason, now: Instant) {
+    fn turn_away(
+        &mut self,
+        link: Box<dyn Link>,
+        listener: usize,
+        reason: &CloseReason,
+        now: Instant,
+    ) {
         let mut wire = Wire::new(self.limits.outbox_len_max, self.limits.frame_len_max, now);
         let mut session = Session::new(
             Role::Server,
@@ -131,6 +148,10 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
         if let Err(error) = wire.flush(now) {
             log::debug!("a peer that was turned away did not hear why: {error}");
         }
+        let identity = wire.peer();
+        let_go(wire.detach());
+        let endpoint = Arc::clone(&self.listeners[listener].endpoint);
+        self.tell_refused(&endpoint, &identity, reason);
     }
 
     fn is_full(&self) -> bool {

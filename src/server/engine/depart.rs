@@ -1,5 +1,6 @@
 //! When a peer's time is over, and how it goes.
 
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -7,11 +8,13 @@ use crate::close::CloseReason;
 use crate::counters::LiveServerCounters;
 use crate::envelope;
 use crate::envelope::Head;
+use crate::identity::PeerId;
 use crate::outbox::Outbox;
 use crate::protocol::Protocol;
-use crate::server::engine::{Engine, Entry, deregister, guard};
+use crate::server::engine::{Engine, Entry, guard};
 use crate::server::handler::Handler;
 use crate::server::peer::Peer;
+use crate::wire::release;
 
 impl<P: Protocol, H: Handler<P>> Engine<P, H> {
     pub(super) fn set_timer(&mut self, index: usize, before: Instant) {
@@ -22,10 +25,11 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
         }
     }
 
-    pub(super) fn handle_timer(&mut self, index: usize, now: Instant) {
+    /// As a visit, this gives the time at its end.
+    pub(super) fn handle_timer(&mut self, index: usize, mut now: Instant) -> Instant {
         let due = |entry: &Option<Entry>| entry.as_ref().is_some_and(|entry| entry.timer_at <= now);
         if !self.entries.get(index).is_some_and(due) {
-            return;
+            return now;
         }
         // What has come but was not yet read counts as a sign of life. Whoever is ready has been
         // visited in this turn, and has more: that must not put the other limits off.
@@ -33,10 +37,10 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
             .as_ref()
             .is_some_and(|entry| !entry.ready)
         {
-            self.visit(index, now);
+            now = self.visit(index, now);
         }
         let Some(entry) = &mut self.entries[index] else {
-            return;
+            return now;
         };
         let shared = Arc::clone(&entry.shared);
         let mut outgoing = shared.outgoing();
@@ -56,6 +60,7 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
             Ok(()) => self.timers.push(timer_at, index),
             Err(reason) => self.close(index, reason, now),
         }
+        now
     }
 
     // ---- the end of a peer ----
@@ -73,13 +78,17 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
             entry.refused = Some(reason);
             return;
         }
+        let identity = match entry.connected {
+            true => PeerId::default(),
+            false => outgoing.wire.peer(),
+        };
         let link = outgoing.wire.detach();
         count_unsent(&mut outgoing.wire.outbox, &self.counters);
         let reason = entry.refused.take().unwrap_or(reason);
         shared.end(&mut outgoing, reason.clone());
         drop(outgoing);
-        if let Some(mut link) = link {
-            deregister(&self.registry, &mut link);
+        if let Some(link) = link {
+            release(&self.registry, link);
         }
         let mut entry = self.entries[index].take().expect("it was there above");
         self.free.push(index);
@@ -103,8 +112,32 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
             let peer = Peer::of(entry.shared);
             // The peer is gone already: after a panic there is nothing more to close.
             guard(&self.counters, || self.handler.disconnected(&peer, &reason)).ok();
+        } else {
+            if is_unproven(&reason) {
+                self.counters.refused.one();
+            }
+            self.tell_refused(entry.shared.transport(), &identity, &reason);
         }
     }
+
+    /// The application hears of who never became a peer of it, and why.
+    pub(super) fn tell_refused(&mut self, transport: &str, who: &PeerId, reason: &CloseReason) {
+        // Whoever only looks in and leaves was not refused.
+        if !matches!(reason, CloseReason::PeerGone) {
+            log::debug!("{transport}: refused: {reason}");
+            let handler = &mut self.handler;
+            guard(&self.counters, || handler.refused(transport, who, reason)).ok();
+        }
+    }
+}
+
+/// What a link says of one that could not prove who it is, or left without trying.
+fn is_unproven(reason: &CloseReason) -> bool {
+    let CloseReason::LinkFailed(error) = reason else {
+        return false;
+    };
+    let kinds = [ErrorKind::PermissionDenied, ErrorKind::ConnectionAborted];
+    kinds.contains(&error.kind())
 }
 
 /// Empties the outbox of a peer that is gone. What a push says is lost with it, but not silently; a

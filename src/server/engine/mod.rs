@@ -44,7 +44,7 @@ use crate::session::Session;
 use crate::spin::Looking;
 use crate::timers::Timers;
 use crate::turn;
-use crate::wire::Read;
+use crate::wire::{Read, release};
 
 /// What the loop alone knows of a peer.
 struct Entry {
@@ -100,6 +100,8 @@ pub(crate) struct Engine<P: Protocol, H: Handler<P>> {
     partials_len: usize,
     /// Who has sent a request in this turn, the last one: it may follow up its answer with another.
     asked_by: Option<usize>,
+    /// Application's code was called over a message, and may have taken its time.
+    has_called: bool,
     control: Arc<Control>,
     counters: Arc<LiveServerCounters>,
     /// Set once the server is asked to stop: until then peers may finish.
@@ -115,7 +117,10 @@ impl<P: Protocol, H: Handler<P>> Drop for Engine<P, H> {
     fn drop(&mut self) {
         // In a forked child they are the parent's.
         if self.generation == fork::generation() {
-            self.close_all(ambient::now());
+            let now = ambient::now();
+            // However the loop has ended: whoever is still here could not finish.
+            self.stop_at.get_or_insert(now);
+            self.close_all(now);
         }
     }
 }
@@ -181,6 +186,7 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
             lent_to: None,
             partials_len: 0,
             asked_by: None,
+            has_called: false,
             control,
             counters,
             stop_at: None,
@@ -228,14 +234,16 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
         self.asked_by = None;
         self.obey(now);
         self.accept(now);
+        // A handler may take its time. Who is visited behind it is not heard before that.
+        let mut later = now;
         for _ in 0..self.ready.len() {
             let Some(index) = self.ready.pop_front() else {
                 break;
             };
-            self.visit(index, now);
+            later = self.visit(index, later);
         }
         while let Some(index) = self.timers.pop_due(now) {
-            self.handle_timer(index, now);
+            later = self.handle_timer(index, later);
         }
     }
 
@@ -318,8 +326,8 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
             return;
         }
         self.stop_at = Some(deadline);
-        for mut listening in self.listeners.drain(..) {
-            deregister(&self.registry, &mut listening.listener);
+        for listening in self.listeners.drain(..) {
+            release(&self.registry, listening.listener);
         }
         for index in 0..self.entries.len() {
             let Some(entry) = &mut self.entries[index] else {
@@ -360,11 +368,4 @@ fn guard<T>(counters: &LiveServerCounters, code: impl FnOnce() -> T) -> Result<T
         counters.handler_panics.one();
         CloseReason::HandlerPanicked
     })
-}
-
-fn deregister(registry: &Registry, source: &mut impl mio::event::Source) {
-    // A source that can't be deregistered is dropped next, which deregisters it as well.
-    if let Err(error) = registry.deregister(source) {
-        log::debug!("deregistering failed: {error}");
-    }
 }

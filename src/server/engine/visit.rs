@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::ambient;
 use crate::close::CloseReason;
 use crate::encoded::Encoded;
 use crate::envelope::{Failure, Head};
@@ -28,14 +29,15 @@ enum More {
 }
 
 impl<P: Protocol, H: Handler<P>> Engine<P, H> {
-    /// Reads what has come, handles it, and writes what is to be said.
-    pub(super) fn visit(&mut self, index: usize, now: Instant) {
+    /// Reads what has come, handles it, and writes what is to be said. Gives the time at its end: the
+    /// same, unless application's code was run meanwhile.
+    pub(super) fn visit(&mut self, index: usize, mut now: Instant) -> Instant {
         let Some(mut entry) = self.entries.get_mut(index).and_then(Option::take) else {
-            return;
+            return now;
         };
         entry.ready = false;
         let timer_at = entry.timer_at;
-        let result = self.exchange(&mut entry, now);
+        let result = self.exchange(&mut entry, &mut now);
         let again = matches!(result, Ok(More::Yes));
         self.entries[index] = Some(entry);
         match result {
@@ -55,6 +57,7 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
                 now,
             );
         }
+        now
     }
 
     /// The peer that has kept its part of a frame back longest: those that only happen to be in the
@@ -69,7 +72,7 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
             .map_or(visited, |(_, index)| index)
     }
 
-    fn exchange(&mut self, entry: &mut Entry, now: Instant) -> Result<More, CloseReason> {
+    fn exchange(&mut self, entry: &mut Entry, now: &mut Instant) -> Result<More, CloseReason> {
         let was_partial = entry.inbox.partial_len();
         self.lend_to(entry);
         let received = self.receive(entry, now);
@@ -77,7 +80,7 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
             self.take_back(&mut entry.inbox);
         }
         self.partials_len = self.partials_len - was_partial + entry.inbox.partial_len();
-        self.finish_visit(entry, received?, now)
+        self.finish_visit(entry, received?, *now)
     }
 
     fn lend_to(&mut self, entry: &mut Entry) {
@@ -97,7 +100,7 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
         self.lent_to = None;
     }
 
-    fn receive(&mut self, entry: &mut Entry, now: Instant) -> Result<More, CloseReason> {
+    fn receive(&mut self, entry: &mut Entry, now: &mut Instant) -> Result<More, CloseReason> {
         let mut left = VISIT_LEN_MAX;
         loop {
             let read = {
@@ -108,7 +111,7 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
                 outgoing.corked = true;
                 outgoing.paused = outgoing.wire.is_choked();
                 if outgoing.paused {
-                    entry.session.excuse(now);
+                    entry.session.excuse(*now);
                     return Ok(More::No);
                 }
                 if entry.left_over {
@@ -130,7 +133,7 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
                         true => 0,
                         false => entry.inbox.partial_len(),
                     };
-                    entry.session.heard(partial_len, now);
+                    entry.session.heard(partial_len, *now);
                     if left == 0 {
                         return Ok(More::Yes);
                     }
@@ -151,10 +154,15 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
     /// Handles the whole frames in the inbox. True if some are left, because the peer has to read
     /// first what the others have led to: answers are bounded by the outbox, not by the requests
     /// that fit into one read.
-    fn handle_frames(&mut self, entry: &mut Entry, now: Instant) -> Result<bool, CloseReason> {
+    fn handle_frames(&mut self, entry: &mut Entry, now: &mut Instant) -> Result<bool, CloseReason> {
         // Around all of them at once: what is caught closes the peer, and nothing more of it is read.
         let counters = Arc::clone(&self.counters);
-        guard(&counters, || self.handle_each(entry, now))?
+        let came = *now;
+        let handled = guard(&counters, || self.handle_each(entry, came));
+        if std::mem::take(&mut self.has_called) {
+            *now = ambient::now();
+        }
+        handled?
     }
 
     fn handle_each(&mut self, entry: &mut Entry, now: Instant) -> Result<bool, CloseReason> {
@@ -169,6 +177,7 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
         while let Some(payload) = inbox.next_payload(session.frame_len_max())? {
             match session.receive(payload)? {
                 Incoming::Event(body) => {
+                    self.has_called = true;
                     self.counters.events.one_alone();
                     self.handler.event_encoded(&peer, Encoded::new(body))?;
                 }
@@ -176,6 +185,7 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
                     self.asked_by = Some(shared.index);
                     let deadline = now + timeout.min(TIMEOUT_MAX);
                     if let Some(responder) = self.take_call(shared, id, deadline)? {
+                        self.has_called = true;
                         let request = Encoded::new(body);
                         self.handler.request_encoded(&peer, request, responder)?;
                     }
@@ -201,6 +211,7 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
                 Incoming::Opened => {
                     self.open(shared, session);
                     *connected = true;
+                    self.has_called = true;
                     self.handler.connected(&peer);
                 }
                 Incoming::Goodbye => shared.outgoing().ending = true,
@@ -223,8 +234,7 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
         let theirs = session.peer().expect("an open session knows its peer");
         let wire = &mut outgoing.wire;
         wire.frame_len_max = theirs.frame_len_max().min(self.limits.frame_len_max);
-        let identity = wire.link().map(|link| link.peer()).unwrap_or_default();
-        shared.greet(identity, theirs.epoch());
+        shared.greet(wire.peer(), theirs.epoch());
         session.welcome(&mut wire.outbox);
         wire.outbox.open();
         if self.stop_at.is_some() {
