@@ -161,7 +161,25 @@ fn a_configuration_is_pushed_to_all_workers_of_its_application() {
         .unwrap()
         .clone();
     assert_eq!(report.config, Some(second));
-    assert_eq!(report.config_refused, Some((first, "no list".to_owned())));
+    assert_eq!(report.config_refused, None, "it runs a later one");
+    let refuse = |version| WorkerEvent::ConfigRefused {
+        version,
+        why: "no list".to_owned(),
+    };
+    let refused = || {
+        worker.flush();
+        let status = rig.agent.status();
+        let shop = status.application("shop").unwrap();
+        shop.worker(WorkerId(1)).unwrap().config_refused.clone()
+    };
+    let third = rig.agent.set_config("shop", &7).unwrap();
+    worker.event(refuse(third));
+    assert_eq!(refused(), Some((third, "no list".to_owned())));
+    worker.event(WorkerEvent::ConfigRuns { version: third + 1 });
+    assert_eq!(refused(), None);
+    rig.agent.set_config("shop", &["eve"]).unwrap();
+    assert_eq!(worker.wait_config().version, third);
+    let pushed = worker.wait_config();
     // Who runs it already is not sent it again.
     let mut same = rig.worker(3);
     same.config_hash = Some(pushed.hash);
@@ -184,6 +202,12 @@ fn rules_and_questions_are_answered_at_once() {
     assert_eq!(worker.allow("login", "eve"), Some(false));
     assert_eq!(worker.allow("login", "bob"), Some(true));
     assert_eq!(worker.allow("logout", "bob"), None);
+    assert_eq!(worker.allow("logim", "bob"), None);
+    let status = rig.agent.status();
+    assert_eq!(status.unknown_rules, 2);
+    let last = status.last_unknown_rule.as_deref();
+    assert_eq!(last, Some("\"logim\" of application \"shop\""));
+    assert!(status.to_string().contains("UNKNOWN RULES"));
     let ask = |topic: &str, question: Vec<u8>| WorkerRequest::Ask {
         topic: topic.to_owned(),
         question,

@@ -194,7 +194,11 @@ fn beyond_the_bound_the_oldest_reports_go_and_are_counted() {
         worker.attack(number);
     }
     worker.wait_taken(100);
-    let shop = agent.status().applications[0].clone();
+    let status = agent.status();
+    // The sink has one in hand, or is about to: what it is at is spared.
+    assert!(status.sinks[0].waiting <= 11, "{status}");
+    assert_eq!(status.sinks[0].reports_missed, 90);
+    let shop = status.applications[0].clone();
     assert_eq!(shop.reports_waiting, 10);
     assert_eq!(shop.ledger.applied.attacks, 10);
     assert_eq!(shop.ledger.dropped[&DropReason::SinkBound].attacks, 90);
@@ -445,4 +449,135 @@ fn a_worker_that_was_forgotten_goes_on_where_it_stood() {
 fn an_agent_that_nobody_ever_comes_to_is_idle_from_its_start() {
     let rig = Rig::start(|builder| builder);
     assert_eq!(rig.agent.wait_idle(Duration::from_millis(20)), Ended::Idle);
+}
+
+#[test]
+fn an_idle_agent_stays_until_its_sinks_have_what_it_holds() {
+    let (sink, script, tried) = scripted("failing", Script::Fail);
+    let rig = Rig::start(|builder| builder.sink(sink));
+    let mut worker = rig.worker(1);
+    worker.hello();
+    worker.send_batch(1, 5);
+    assert_eq!(worker.call(WorkerRequest::Leave), AgentReply::Bye);
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| rig.agent.wait_idle(Duration::from_millis(20)));
+        // What it holds is made a heartbeat, and given again and again.
+        let heartbeat = rig.heartbeat();
+        assert_eq!(heartbeat.counters[0].value, 5);
+        for _ in 0..20 {
+            assert_eq!(tried.recv_timeout(PATIENCE).unwrap(), heartbeat.id);
+        }
+        assert!(!waiting.is_finished());
+        *script.lock().unwrap() = Script::Take;
+        assert_eq!(waiting.join().unwrap(), Ended::Idle);
+    });
+    assert_eq!(rig.agent.status().applications[0].heartbeat_waiting, None);
+}
+
+#[test]
+fn what_a_sink_missed_is_counted_also_if_another_has_it() {
+    let (release, stuck) = mpsc::channel();
+    let bounds = AgentBounds {
+        reports_max: 10,
+        ..AgentBounds::default()
+    };
+    let rig = Rig::start(|builder| builder.sink(Stuck(stuck)).bounds(bounds));
+    let mut worker = rig.worker(1);
+    worker.hello();
+    for number in 1..=100 {
+        worker.attack(number);
+        assert_eq!(rig.attack().number, number);
+    }
+    let mut status = rig.agent.status();
+    eventually("the sink has said that it took the last", || {
+        status = rig.agent.status();
+        status.sinks[0].taken == 100
+    });
+    let missed: Vec<u64> = status
+        .sinks
+        .iter()
+        .map(|sink| sink.reports_missed)
+        .collect();
+    assert_eq!(missed, [0, 90]);
+    assert!(status.sinks[1].busy_for.is_some());
+    let shop = &status.applications[0];
+    assert_eq!((shop.reports_lost, shop.ledger.applied.attacks), (0, 100));
+    drop(release);
+}
+
+/// Finds something in each batch, and panics over each attack.
+struct Nervous;
+
+impl Detector for Nervous {
+    fn name(&self) -> &str {
+        "nervous"
+    }
+
+    fn attack(&mut self, _: WorkerId, _: &AttackReport, _: Moment) -> Option<Sight> {
+        panic!("a detector that panics");
+    }
+
+    fn batch(&mut self, _: WorkerId, batch: &Batch, _: Moment) -> Option<Sight> {
+        Some(Sight {
+            key: batch.seq.to_string(),
+            text: "a batch".to_owned(),
+        })
+    }
+}
+
+#[test]
+fn what_a_detector_of_the_programs_own_finds_is_bounded_and_its_panics_harm_nobody() {
+    let (sink, script, _tried) = scripted("failing", Script::Fail);
+    let folder = tempfile::tempdir().unwrap();
+    let tcp = wayside::backend::Tcp::new(folder.path().join("key"));
+    let place = wayside::Transport::new(tcp, "127.0.0.1:0");
+    let bounds = AgentBounds {
+        reports_max: 10,
+        ..AgentBounds::default()
+    };
+    let builder = Agent::builder(Application::named("shop").detect(Nervous));
+    let builder = builder.listen(place.clone()).bounds(bounds).sink(sink);
+    let agent = builder.start().unwrap();
+    let place = place.at(agent.endpoints()[0].address());
+    let mut worker = worker_at(&place, 1);
+    worker.hello();
+    for seq in 1..=100 {
+        assert_eq!(worker.send_batch(seq, 1), AgentReply::Taken { seq });
+    }
+    let shop = agent.status().applications[0].clone();
+    // What the sink is at is spared.
+    assert!(shop.reports_waiting <= 11, "{}", shop.reports_waiting);
+    assert!(shop.reports_lost >= 89, "{}", shop.reports_lost);
+    worker.attack(1);
+    worker.wait_taken(1);
+    *script.lock().unwrap() = Script::Take;
+    assert!(agent.shutdown(PATIENCE).is_complete());
+}
+
+/// Has something to do when it is dropped.
+struct Leaving(Sender<()>);
+
+impl Sink for Leaving {
+    fn name(&self) -> &str {
+        "leaving"
+    }
+
+    fn deliver(&mut self, _: &Report) -> Result<(), SinkError> {
+        Ok(())
+    }
+}
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        std::thread::park_timeout(Duration::from_millis(50));
+        self.0.send(()).ok();
+    }
+}
+
+#[test]
+fn what_a_sink_does_at_its_end_is_done_when_the_agent_has_shut_down() {
+    let (sender, left) = mpsc::channel();
+    let rig = Rig::start(|builder| builder.sink(Leaving(sender)));
+    assert!(rig.agent.shutdown(PATIENCE).is_complete());
+    left.try_recv().unwrap();
 }

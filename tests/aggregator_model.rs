@@ -141,7 +141,7 @@ struct Modeled {
     /// The batch that was not heard of.
     in_flight: Option<u64>,
     /// What was given up because it may have been counted.
-    in_doubt: u64,
+    in_doubt: Totals,
     is_there: bool,
 }
 
@@ -173,7 +173,7 @@ impl World {
                 seq: 0,
                 attacks: 0,
                 in_flight: None,
-                in_doubt: 0,
+                in_doubt: Totals::default(),
                 is_there: true,
             }
         });
@@ -260,7 +260,7 @@ impl World {
         if let Some(value) = modeled.in_flight {
             assert!(batch + 1 >= modeled.seq);
             // It is the same batch, whether it was taken or not.
-            modeled.worker.recorded.counted -= value;
+            modeled.worker.recorded = modeled.worker.recorded.minus(stats(value));
             let reply = modeled.send_batch(value);
             assert_eq!(reply, AgentReply::Taken { seq: modeled.seq });
             modeled.heard();
@@ -356,13 +356,17 @@ impl World {
             recorded = recorded.plus(modeled.worker.recorded);
         }
         let heartbeats = taken.heartbeats.values();
-        let counts = heartbeats.clone().flat_map(|heartbeat| &heartbeat.counters);
-        let counted = counts.map(|count| count.value).sum::<u64>();
-        let in_doubt = self.workers.iter().map(|modeled| modeled.in_doubt);
-        let in_doubt = in_doubt.sum::<u64>();
-        // Never twice; and what is missing is in doubt.
-        assert!(counted <= recorded.counted && counted + in_doubt >= recorded.counted);
         let attacks = u64::try_from(taken.attacks.len()).unwrap();
+        let reported = heartbeats.clone().map(stats_in);
+        let reported = Totals {
+            attacks,
+            ..reported.fold(Totals::default(), Totals::plus)
+        };
+        let in_doubt = self.workers.iter().map(|modeled| modeled.in_doubt);
+        let in_doubt = in_doubt.fold(Totals::default(), Totals::plus);
+        // Never twice; and what is missing is in doubt.
+        assert!(reported.minus(recorded).is_zero(), "{reported:?}");
+        assert!(recorded.minus(reported.plus(in_doubt)).is_zero());
         assert_eq!(attacks, recorded.attacks);
         for heartbeat in heartbeats.clone() {
             assert!(heartbeat.ledger.is_balanced(), "{heartbeat:?}");
@@ -377,7 +381,7 @@ impl World {
             return;
         }
         // Nobody was forgotten for good: all of it is exact.
-        assert_eq!(counted, recorded.counted);
+        assert_eq!(reported, recorded);
         let last = heartbeats.max_by_key(|heartbeat| heartbeat.ledger.applied.counted);
         let ledger = &last.unwrap().ledger;
         assert_eq!((ledger.recorded, ledger.applied), (recorded, recorded));
@@ -385,19 +389,46 @@ impl World {
     }
 }
 
+/// What a batch of this value has of each kind.
+fn stats(value: u64) -> Totals {
+    Totals {
+        counted: value,
+        observed: value / 3,
+        hits: value / 7,
+        attacks: 0,
+    }
+}
+
+fn stats_in(heartbeat: &Heartbeat) -> Totals {
+    Totals {
+        counted: heartbeat.counters.iter().map(|count| count.value).sum(),
+        observed: heartbeat.histograms.iter().map(|spread| spread.count).sum(),
+        hits: heartbeat.inventories.iter().map(|seen| seen.hits).sum(),
+        attacks: 0,
+    }
+}
+
 impl Modeled {
     fn send_batch(&mut self, value: u64) -> AgentReply {
-        self.worker.recorded.counted += value;
-        let counter = (self.in_flight != Some(0)).then(|| (Series::new("requests", &[]), value));
-        let dropped = Totals {
-            counted: self.in_doubt,
-            ..Totals::default()
+        let stats = stats(value);
+        self.worker.recorded = self.worker.recorded.plus(stats);
+        let is_known = self.in_flight != Some(0);
+        let series = Series::new("requests", &[]);
+        let seen = Sighting {
+            inventory: "routes".to_owned(),
+            key: format!("/{}", value % 3),
+            hits: stats.hits,
+            first: UnixMicros(1),
+            last: UnixMicros(2),
         };
+        let buckets = Buckets(vec![(7, stats.observed)]);
         let batch = Batch {
             seq: self.seq,
-            counters: counter.into_iter().collect(),
+            counters: Vec::from_iter(is_known.then(|| (series.clone(), stats.counted))),
+            histograms: Vec::from_iter((stats.observed > 0).then_some((series, buckets))),
+            inventories: Vec::from_iter((stats.hits > 0).then_some(seen)),
             recorded: self.worker.recorded,
-            dropped: vec![(DropReason::InDoubt, dropped)],
+            dropped: vec![(DropReason::InDoubt, self.in_doubt)],
             ..Batch::default()
         };
         self.worker.call(WorkerRequest::Batch(batch))
@@ -406,14 +437,17 @@ impl Modeled {
     /// The agent does not know whether it has counted what was not heard of: it goes without that.
     fn doubt(&mut self) {
         if let Some(value) = &mut self.in_flight {
-            self.in_doubt += std::mem::take(value);
+            self.in_doubt = self.in_doubt.plus(stats(std::mem::take(value)));
         }
     }
 
     fn heard(&mut self) {
         self.in_flight = None;
         self.worker.batch_acknowledged = self.seq;
-        self.worker.acknowledged.counted = self.worker.recorded.counted - self.in_doubt;
+        self.worker.acknowledged = Totals {
+            attacks: self.worker.acknowledged.attacks,
+            ..self.worker.recorded.minus(self.in_doubt)
+        };
     }
 
     fn attacks_heard(&mut self, number: u64) {

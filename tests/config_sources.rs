@@ -3,12 +3,15 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
+use serde_json::Value;
 use wayside::Transport;
-use wayside::aggregator::source::{ConfigFile, Programmed};
+use wayside::aggregator::source::{ConfigFile, ConfigSource, Programmed, SourceError};
 use wayside::aggregator::{Agent, Application, Worker};
 use wayside::backend::Tcp;
 
@@ -122,4 +125,46 @@ fn what_a_newer_build_begins_with_replaces_what_an_older_one_began_with() {
     assert_eq!(agent.set_config("shop", "2").unwrap(), second);
     drop(agent);
     assert_eq!(runs(&line.start("3")), Some(second));
+}
+
+/// Gives one document, which is too long, and then is not well.
+struct Odd(Arc<AtomicU32>);
+
+impl ConfigSource for Odd {
+    fn name(&self) -> &str {
+        "odd"
+    }
+
+    fn poll(&mut self) -> Result<Option<Value>, SourceError> {
+        match self.0.fetch_add(1, Ordering::SeqCst) {
+            0 => Ok(Some("x".repeat(5 << 20).into())),
+            1..20 => Ok(None),
+            20..40 => panic!("a source that panics"),
+            _ => Ok(Some(serde_json::json!({"limit": 5}))),
+        }
+    }
+
+    fn interval(&self) -> Duration {
+        Duration::from_millis(10)
+    }
+}
+
+#[test]
+fn trouble_stands_in_the_status_until_it_is_over() {
+    let polls = Arc::new(AtomicU32::new(0));
+    let shop = Application::named("shop").source(Odd(Arc::clone(&polls)));
+    let (_key, agent, worker) = start(shop);
+    let trouble = || agent.status().applications[0].config_trouble.clone();
+    let polled = || polls.load(Ordering::SeqCst);
+    eventually("the trouble", || trouble().is_some() || polled() > 20);
+    while polled() < 15 {
+        let known = trouble();
+        let known = known.as_deref().unwrap_or("no trouble");
+        assert!(known.contains("frame_len_max"), "{known}");
+    }
+    eventually("its panics are told", || {
+        trouble().is_some_and(|known| known.contains("panicked")) || polled() > 40
+    });
+    eventually("it is well again", || worker.config().limit == 5);
+    eventually("the end of the trouble", || trouble().is_none());
 }

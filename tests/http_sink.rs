@@ -127,22 +127,26 @@ fn a_server_that_has_enough_says_when_to_come_again() {
 }
 
 #[test]
-fn what_fails_at_the_server_is_tried_again_and_what_it_refuses_is_not() {
+fn all_is_tried_again_but_a_report_that_is_wrong_itself() {
     let failures = [
         "500 Oops",
         "502 Bad Gateway",
         "408 Request Timeout",
         "999 What",
+        "401 Unauthorized",
+        "403 Forbidden",
+        "404 Not Found",
     ];
     for status in failures {
         assert_eq!(error(answer(status, "")).retry, Retry::Soon, "{status}");
     }
-    for status in ["400 Bad Request", "413 Too Large", "404 Not Found"] {
+    let refusals = ["400 Bad Request", "413 Too Large", "422 Unprocessable"];
+    for status in refusals {
         assert_eq!(error(answer(status, "")).retry, Retry::Never, "{status}");
     }
     let elsewhere = "location: http://127.0.0.1:1/\r\n";
     let told = error(answer("302 Found", elsewhere));
-    assert_eq!(told.retry, Retry::Never, "{told}");
+    assert_eq!(told.retry, Retry::Soon, "{told}");
 }
 
 #[test]
@@ -187,9 +191,9 @@ fn a_server_that_is_not_there_is_tried_again() {
 }
 
 #[test]
-fn an_address_that_is_none_is_not_tried_again() {
+fn an_address_that_is_none_loses_nothing() {
     for url in ["no address", "http://", "ftp://127.0.0.1/"] {
         let told = deliver(url).unwrap_err();
-        assert_eq!(told.retry, Retry::Never, "{url}: {told}");
+        assert_eq!(told.retry, Retry::Soon, "{url}: {told}");
     }
 }

@@ -23,11 +23,11 @@ mod unix {
     use rustix::process::{Pid, Signal, WaitOptions};
     use tempfile::TempDir;
     use wayside::aggregator::lifecycle::{
-        self, EnsureError, HandOverError, Presence, Resident, Spawn, ensure_agent, hand_over,
-        wait_gone,
+        self, EnsureError, HandOverError, Presence, Resident, ResidentError, Spawn, ensure_agent,
+        hand_over, wait_gone,
     };
     use wayside::aggregator::sink::{JsonLines, Rotation};
-    use wayside::aggregator::{Agent, AgentBuilder, Report, Worker, status};
+    use wayside::aggregator::{Agent, AgentBuilder, Ended, Report, Worker, status};
     use wayside::settings::{Environment, Settings};
 
     const ROLE: &str = "TEST_ROLE";
@@ -45,6 +45,7 @@ mod unix {
             "worker" => worker(),
             "agent" => agent(),
             "no_hook" => no_hook(),
+            "short_life" => short_life(),
             other => panic!("no role {other}"),
         }
     }
@@ -110,6 +111,23 @@ mod unix {
         eprintln!("{error}");
         let known = matches!(error, EnsureError::NoHook);
         ExitCode::from(if known { 17 } else { 18 })
+    }
+
+    /// Has the agent on its own threads, without a journal, and ends as soon as it may.
+    fn short_life() -> ExitCode {
+        let dir = env::var(DIR).unwrap();
+        let builder = Worker::builder("shop").settings(&settings(&dir)).unwrap();
+        let spawn = Spawn::in_process(move || {
+            let path = Path::new(&dir).join("reports.jsonl");
+            let sink = JsonLines::file(&path, Rotation::default())?;
+            let agent = Agent::builder("shop").sink(sink);
+            let agent = agent.first_heartbeat(Duration::from_secs(3600));
+            Ok(Resident::new(&settings(&dir), agent))
+        });
+        let worker = builder.agent(spawn).start().unwrap();
+        worker.counter("work").add(9);
+        worker.close(PATIENCE).unwrap();
+        ExitCode::SUCCESS
     }
 
     // ---- what the tests do with them ----
@@ -405,6 +423,47 @@ mod unix {
         assert_ne!(shop.agent(), rustix::process::getpid());
     }
 
+    fn a_short_life_with_an_agent_of_its_own_loses_nothing() {
+        for round in 1..=5 {
+            let shop = Shop::new();
+            let process = shop.role("short_life").spawn().unwrap();
+            assert_eq!(finish(process), Some(0));
+            assert_eq!(shop.counted("work"), 9, "in round {round}");
+        }
+    }
+
+    fn an_agent_that_fails_is_an_error_of_its_program() {
+        let shop = Shop::new();
+        let failed = Resident::new(&shop.settings(), Agent::builder("shop"))
+            .on_start(|agent| agent.end(Ended::Failed("out of luck".to_owned())))
+            .run();
+        let error = failed.unwrap_err();
+        assert!(matches!(error, ResidentError::Failed(_)), "{error}");
+    }
+
+    fn tickets_that_nobody_took_are_swept() {
+        let shop = Shop::new();
+        let ticket = |number: u32| {
+            let name = format!("shop.agent-ticket-{number:032x}");
+            Path::new(&shop.dir()).join(name)
+        };
+        let other = Path::new(&shop.dir()).join("shop.agent-tickets");
+        let hour_ago = std::time::SystemTime::now() - Duration::from_secs(3600);
+        for path in [ticket(1), ticket(2), other.clone()] {
+            fs::File::create(path).unwrap();
+        }
+        for path in [&ticket(1), &other] {
+            let file = fs::File::options().write(true).open(path).unwrap();
+            file.set_modified(hour_ago).unwrap();
+        }
+        let worker = own_worker(&shop.dir());
+        worker.counter("work").one();
+        worker.close(PATIENCE).unwrap();
+        assert!(!ticket(1).exists());
+        assert!(ticket(2).exists(), "its starter may be at work");
+        assert!(other.exists(), "it is no ticket");
+    }
+
     fn an_agent_makes_room_for_newer_builds_only() {
         let shop = Shop::new();
         let settings = shop.settings();
@@ -443,12 +502,9 @@ mod unix {
             status(&settings, PATIENCE).unwrap().applications[0].config,
             Some(version)
         );
-        agent.end(wayside::aggregator::Ended::Idle);
+        agent.end(Ended::Idle);
         assert!(wait_gone(&settings, PATIENCE).unwrap());
-        assert_eq!(
-            running.join().unwrap(),
-            Some(wayside::aggregator::Ended::Idle)
-        );
+        assert_eq!(running.join().unwrap(), Some(Ended::Idle));
         // Whoever still has it has one that has ended.
         assert!(agent.set_config("shop", "nobody").is_err());
     }
@@ -475,6 +531,18 @@ mod unix {
             (
                 "an_agent_hands_over_to_the_next",
                 an_agent_hands_over_to_the_next,
+            ),
+            (
+                "a_short_life_with_an_agent_of_its_own_loses_nothing",
+                a_short_life_with_an_agent_of_its_own_loses_nothing,
+            ),
+            (
+                "an_agent_that_fails_is_an_error_of_its_program",
+                an_agent_that_fails_is_an_error_of_its_program,
+            ),
+            (
+                "tickets_that_nobody_took_are_swept",
+                tickets_that_nobody_took_are_swept,
             ),
             (
                 "an_agent_makes_room_for_newer_builds_only",

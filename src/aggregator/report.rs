@@ -130,7 +130,7 @@ pub struct WorkerReport {
     pub connected: bool,
     /// The version of the configuration that it runs, if it has said so.
     pub config: Option<u64>,
-    /// The last configuration that it refused, and why.
+    /// The configuration that it refused, and why; until it runs that one or a later one.
     pub config_refused: Option<(u64, String)>,
     /// What became of all that it has recorded since its start.
     pub ledger: Ledger,

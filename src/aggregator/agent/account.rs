@@ -402,6 +402,20 @@ impl Account {
         !self.open.is_empty() || self.workers.values().any(of_worker)
     }
 
+    /// Whether nobody is connected, and nothing is on its way to the sinks or will be.
+    pub(crate) fn is_done(&self) -> bool {
+        !self.has_news() && self.frozen.is_none() && self.waiting.count() == 0
+    }
+
+    /// The periods since its last worker has gone.
+    pub(crate) fn periods_alone(&self) -> u64 {
+        let gone = self.workers.values().map(|worker| match worker.presence {
+            Presence::Connected => self.periods,
+            Presence::Gone { periods, .. } => periods,
+        });
+        self.periods - gone.max().unwrap_or(0).min(self.periods)
+    }
+
     pub(crate) fn waiting(&self) -> &Waiting {
         &self.waiting
     }

@@ -47,7 +47,9 @@ impl Application {
         }
     }
 
-    /// Takes only workers that know this.
+    /// Takes only workers that know this. It keeps workers of one application from being taken for
+    /// another's; it keeps no secrets: whoever may connect sees the [status](crate::aggregator::status) of
+    /// all applications.
     pub fn token(mut self, token: impl Into<String>) -> Self {
         self.token = Some(token.into());
         self
@@ -71,7 +73,9 @@ impl Application {
         self
     }
 
-    /// Answers workers that ask `allow(rule, key)`. The last one of a name counts.
+    /// Answers workers that ask `allow(rule, key)`. The last one of a name counts. A rule that a worker
+    /// asks for and that is not here limits nothing: its policy answers, and the agent says so in its log
+    /// and in [`Status::unknown_rules`](crate::aggregator::Status::unknown_rules).
     pub fn rule(mut self, name: impl Into<String>, limit: RateLimit) -> Self {
         self.rules.insert(name.into(), limit);
         self

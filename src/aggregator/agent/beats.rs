@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::limits::DURATION_MAX;
+
 /// A tenth of the interval more or less, so that the agents of many hosts don't speak at once.
 const JITTER: f64 = 0.1;
 
@@ -27,8 +29,8 @@ struct Beat {
 impl Beats {
     pub(crate) fn new(interval: Duration, first: Duration) -> Self {
         Self {
-            interval: interval.max(INTERVAL_MIN),
-            first: first.min(interval).max(INTERVAL_MIN),
+            interval: bounded(interval),
+            first: bounded(first.min(interval)),
             applications: BTreeMap::new(),
         }
     }
@@ -44,6 +46,11 @@ impl Beats {
         }
     }
 
+    /// An application ends.
+    pub(crate) fn end(&mut self, application: &str) {
+        self.applications.remove(application);
+    }
+
     /// From now on it is this interval.
     pub(crate) fn set_interval(
         &mut self,
@@ -53,7 +60,7 @@ impl Beats {
         chance: u128,
     ) {
         if let Some(beat) = self.applications.get_mut(application) {
-            beat.interval = interval.max(INTERVAL_MIN);
+            beat.interval = bounded(interval);
             let due = now.saturating_add(with_jitter(beat.interval, chance));
             beat.due = beat.due.min(due);
         }
@@ -92,9 +99,38 @@ impl Beats {
     }
 }
 
+/// Not so short that nothing else is done, nor so long that it can't be added to a time.
+fn bounded(interval: Duration) -> Duration {
+    interval.clamp(INTERVAL_MIN, DURATION_MAX)
+}
+
 /// An even spread around the interval.
 fn with_jitter(interval: Duration, chance: u128) -> Duration {
     let bytes = chance.to_le_bytes();
     let part = f64::from(u16::from_le_bytes([bytes[0], bytes[1]])) / f64::from(u16::MAX);
     interval.mul_f64(1.0 - JITTER + 2.0 * JITTER * part)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn beats_are_spread_by_a_tenth_and_any_interval_can_be_asked_for() {
+        for interval in [Duration::ZERO, Duration::from_secs(60), Duration::MAX] {
+            let bounded = bounded(interval);
+            for chance in [0, 1, 0x7fff, u128::MAX] {
+                let mut beats = Beats::new(interval, interval);
+                beats.begin("shop", Duration::ZERO, chance);
+                beats.set_interval("shop", interval, Duration::ZERO, chance);
+                beats.beaten("shop", Duration::ZERO, chance);
+                let due = beats.next(|_| false).expect("it has begun");
+                assert!(
+                    due >= bounded.mul_f64(0.899) && due <= bounded.mul_f64(1.101),
+                    "{due:?}"
+                );
+                assert_eq!(beats.interval("shop"), bounded);
+            }
+        }
+    }
 }

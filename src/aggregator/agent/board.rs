@@ -18,7 +18,8 @@ use super::waiting::Ticketed;
 use crate::aggregator::Report;
 use crate::sync::lock;
 
-/// A sink that has failed for so long is not waited for by heartbeats that others have taken.
+/// A sink that has failed for so long, or has been at one thing for so long, is not waited for by
+/// heartbeats that others have taken.
 pub(crate) const LAGGARD_AFTER: Duration = Duration::from_secs(5 * 60);
 
 /// After so many the clerk is told, also if there is more.
@@ -40,7 +41,6 @@ struct Posted {
     ticket: u64,
     report: Arc<Report>,
     taken: bool,
-    withheld: bool,
 }
 
 struct Beat {
@@ -58,14 +58,20 @@ pub(crate) struct Progress {
     next: u64,
     /// What its courier is at.
     in_hand: Option<Item>,
+    /// Since when.
+    pub(crate) busy_since: Option<Duration>,
     /// It was a heartbeat's turn last: next it is a report's.
     beat_was_last: bool,
+    /// Whose heartbeat it was at last: next it is another's turn.
+    last_beat: Option<String>,
     pub(crate) failing_since: Option<Duration>,
     pub(crate) taken: u64,
     pub(crate) refused: u64,
     pub(crate) failures: u64,
-    /// Heartbeats that went by while it failed.
+    /// Heartbeats that went by while it failed or hung.
     pub(crate) missed: u64,
+    /// Reports that were let go of before it had them.
+    pub(crate) reports_missed: u64,
     pub(crate) last_error: Option<String>,
 }
 
@@ -129,7 +135,6 @@ impl Board {
             ticket: ticketed.ticket,
             report: ticketed.report,
             taken: false,
-            withheld: false,
         });
         lock(&self.inner).reports.extend(posted);
         self.changed.notify_all();
@@ -149,21 +154,20 @@ impl Board {
     /// Takes a report off, unless a sink is at it.
     pub(crate) fn withhold(&self, ticket: u64) -> Withheld {
         let mut inner = lock(&self.inner);
+        let inner = &mut *inner;
         let item = Some(Item::Report(ticket));
         if inner.sinks.iter().any(|sink| sink.in_hand == item) {
             return Withheld::InHand;
         }
+        for sink in &mut inner.sinks {
+            sink.reports_missed += u64::from(sink.next <= ticket);
+        }
         let found = inner
             .reports
             .binary_search_by_key(&ticket, |posted| posted.ticket);
-        // It may not have been posted yet.
-        Withheld::Done(match found.ok().map(|at| &mut inner.reports[at]) {
-            Some(posted) => {
-                posted.withheld = true;
-                posted.fate()
-            }
-            None => Fate::Lost,
-        })
+        // It may not have been posted yet. Before it stands at most what sinks have in hand.
+        let posted = found.ok().and_then(|at| inner.reports.remove(at));
+        Withheld::Done(posted.map_or(Fate::Lost, |posted| posted.fate()))
     }
 
     /// What all sinks are done with, once.
@@ -175,17 +179,10 @@ impl Board {
         // Without any sink there is nothing to lose.
         let none = inner.sinks.is_empty();
         let is_done = |posted: &Posted| done_before.is_none_or(|next| posted.ticket < next);
-        while inner
-            .reports
-            .front()
-            .is_some_and(|posted| posted.withheld || is_done(posted))
-        {
+        while inner.reports.front().is_some_and(is_done) {
             let Some(posted) = inner.reports.pop_front() else {
                 break;
             };
-            if posted.withheld {
-                continue;
-            }
             collected.through = Some(posted.ticket);
             if posted.fate() == Fate::Lost && !none {
                 collected.lost.push(posted.ticket);
@@ -204,11 +201,16 @@ impl Board {
     }
 
     /// What a sink is to take next; waits for it. `None` once it all ends.
-    pub(crate) fn next(&self, sink: usize) -> Option<(Item, Arc<Report>)> {
+    pub(crate) fn next(
+        &self,
+        sink: usize,
+        now: impl Fn() -> Duration,
+    ) -> Option<(Item, Arc<Report>)> {
         let mut inner = lock(&self.inner);
         while !inner.ending {
             if let Some((item, report)) = inner.next(sink) {
                 inner.sinks[sink].in_hand = Some(item.clone());
+                inner.sinks[sink].busy_since = Some(now());
                 return Some((item, report));
             }
             let waited = self.changed.wait(inner);
@@ -222,9 +224,16 @@ impl Board {
     pub(crate) fn done(&self, sink: usize, item: Item, outcome: Outcome, now: Duration) -> bool {
         let mut inner = lock(&self.inner);
         let inner = &mut *inner;
-        let is_beat = matches!(item, Item::Beat { .. });
         let progress = &mut inner.sinks[sink];
         progress.in_hand = None;
+        progress.busy_since = None;
+        let is_beat = match &item {
+            Item::Report(_) => false,
+            Item::Beat { application, .. } => {
+                progress.last_beat = Some(application.clone());
+                true
+            }
+        };
         let taken = outcome == Outcome::Taken;
         match outcome {
             Outcome::Taken => {
@@ -322,19 +331,29 @@ impl Inner {
         let from = self
             .reports
             .partition_point(|posted| posted.ticket < progress.next);
-        let mut rest = self.reports.range(from..);
-        let posted = rest.find(|posted| !posted.withheld)?;
+        let posted = self.reports.get(from)?;
         Some((Item::Report(posted.ticket), Arc::clone(&posted.report)))
     }
 
+    /// Of several applications each has its turn, so that a heartbeat that a sink never takes keeps
+    /// those of no other from it.
     fn next_beat(&self, sink: usize) -> Option<(Item, Arc<Report>)> {
-        let mut open = self.beats.iter().filter(|(_, beat)| !beat.done[sink]);
-        let (application, beat) = open.next()?;
+        let last = self.sinks[sink].last_beat.as_ref();
+        let open = || self.beats.iter().filter(|(_, beat)| !beat.done[sink]);
+        let further = open().find(|(application, _)| Some(*application) > last);
+        let (application, beat) = further.or_else(|| open().next())?;
         let item = Item::Beat {
             application: application.clone(),
             id: beat.report.id().to_owned(),
         };
         Some((item, Arc::clone(&beat.report)))
+    }
+}
+
+impl Progress {
+    fn is_laggard(&self, now: Duration) -> bool {
+        let mut since = self.failing_since.into_iter().chain(self.busy_since);
+        since.any(|since| now.saturating_sub(since) >= LAGGARD_AFTER)
     }
 }
 
@@ -345,14 +364,10 @@ impl Posted {
 }
 
 impl Beat {
-    /// How it ended, if it has. Who has failed for long is not waited for once another has it.
+    /// How it ended, if it has. Who has failed or hung for long is not waited for once another has it.
     fn end(&self, sinks: &mut [Progress], now: Duration) -> Option<Fate> {
-        let is_laggard = |sink: &Progress| {
-            let since = sink.failing_since;
-            since.is_some_and(|since| now.saturating_sub(since) >= LAGGARD_AFTER)
-        };
         let open = || self.done.iter().enumerate().filter(|(_, done)| !**done);
-        if open().any(|(at, _)| !(self.taken && is_laggard(&sinks[at]))) {
+        if open().any(|(at, _)| !(self.taken && sinks[at].is_laggard(now))) {
             return None;
         }
         for (at, _) in open() {
@@ -368,7 +383,7 @@ impl Beat {
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
-    use crate::aggregator::Heartbeat;
+    use crate::aggregator::{Finding, Heartbeat, UnixMicros};
 
     fn beat(id: &str) -> Arc<Report> {
         let id = id.to_owned();
@@ -380,7 +395,7 @@ mod tests {
 
     /// What becomes of a sink's next item. At once, as none of these has to wait.
     fn give(board: &Board, sink: usize, outcome: Outcome, now: Duration) {
-        let (item, _) = board.next(sink).unwrap();
+        let (item, _) = board.next(sink, || now).unwrap();
         board.done(sink, item, outcome, now);
     }
 
@@ -415,5 +430,98 @@ mod tests {
         give(&board, 0, Outcome::Taken, hours);
         give(&board, 1, failed(), hours);
         assert!(board.collect(hours).beats.is_empty());
+    }
+
+    #[test]
+    fn a_sink_that_hangs_for_five_minutes_is_not_waited_for() {
+        let board = Board::new(vec!["good".to_owned(), "stuck".to_owned()]);
+        let began = Duration::from_secs(100);
+        board.post_beat("shop", beat("1"));
+        give(&board, 0, Outcome::Taken, began);
+        let (stuck_at, _) = board.next(1, || began).unwrap();
+        let almost = began + LAGGARD_AFTER - Duration::from_millis(1);
+        assert_eq!(board.collect(almost), Collected::default());
+        let closed = |id: &str| vec![("shop".to_owned(), id.to_owned(), Fate::Taken)];
+        let over = began + LAGGARD_AFTER;
+        assert_eq!(board.collect(over).beats, closed("1"));
+        // Nor by those that follow.
+        board.post_beat("shop", beat("2"));
+        give(&board, 0, Outcome::Taken, over);
+        assert_eq!(board.collect(over).beats, closed("2"));
+        assert_eq!(board.progress()[1].0.missed, 2);
+        // Once it comes back it is waited for again.
+        board.done(1, stuck_at, Outcome::Taken, over);
+        board.post_beat("shop", beat("3"));
+        give(&board, 0, Outcome::Taken, over);
+        assert_eq!(board.collect(over), Collected::default());
+        give(&board, 1, Outcome::Taken, over);
+        assert_eq!(board.collect(over).beats, closed("3"));
+    }
+
+    fn finding(ticket: u64) -> Ticketed {
+        let report = Arc::new(Report::Finding(Finding {
+            id: ticket.to_string(),
+            application: "shop".to_owned(),
+            detector: String::new(),
+            key: String::new(),
+            at: UnixMicros(1),
+            text: String::new(),
+        }));
+        Ticketed { ticket, report }
+    }
+
+    #[test]
+    fn what_is_withheld_is_let_go_of_and_counted_for_who_missed_it() {
+        let now = Duration::ZERO;
+        let board = Board::new(vec!["good".to_owned(), "stuck".to_owned()]);
+        board.post((1..=100).map(finding).collect());
+        let (stuck_at, _) = board.next(1, || now).unwrap();
+        for _ in 1..=60 {
+            give(&board, 0, Outcome::Taken, now);
+        }
+        assert_eq!(board.withhold(1), Withheld::InHand);
+        for ticket in 2..=90 {
+            let taken = if ticket <= 60 {
+                Fate::Taken
+            } else {
+                Fate::Lost
+            };
+            assert_eq!(board.withhold(ticket), Withheld::Done(taken));
+        }
+        assert_eq!(lock(&board.inner).reports.len(), 11);
+        let missed = |sink: usize| board.progress()[sink].0.reports_missed;
+        assert_eq!((missed(0), missed(1)), (30, 89));
+        assert_eq!(board.progress()[1].1, 11);
+        board.done(1, stuck_at, Outcome::Taken, now);
+        for sink in [0, 1] {
+            for _ in 0..10 {
+                give(&board, sink, Outcome::Taken, now);
+            }
+        }
+        let collected = board.collect(now);
+        assert_eq!((collected.through, collected.lost), (Some(100), Vec::new()));
+        assert!(board.is_empty());
+    }
+
+    #[test]
+    fn a_heartbeat_that_is_never_taken_keeps_no_other_from_its_sink() {
+        let now = Duration::ZERO;
+        let board = Board::new(vec!["choosy".to_owned()]);
+        for application in ["bar", "cafe", "shop"] {
+            board.post_beat(application, beat(application));
+        }
+        let mut taken = Vec::new();
+        for _ in 0..6 {
+            let (item, report) = board.next(0, || now).unwrap();
+            let outcome = match report.id() {
+                "bar" => Outcome::Failed("not this one".to_owned()),
+                other => {
+                    taken.push(other.to_owned());
+                    Outcome::Taken
+                }
+            };
+            board.done(0, item, outcome, now);
+        }
+        assert_eq!(taken, ["cafe", "shop"]);
     }
 }

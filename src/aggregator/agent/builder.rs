@@ -37,8 +37,8 @@ const TRAY_COUNT_MAX: usize = 1 << 18;
 /// About the bytes of those.
 const TRAY_LEN_MAX: usize = 64 << 20;
 
-/// What a message has around a configuration, at most.
-const CONFIG_ROOM: u32 = 256;
+/// What a message has around a configuration or a status, at most.
+const TEXT_ROOM: u32 = 256;
 
 /// Describes an agent. From [`Agent::builder`].
 #[must_use = "there is no agent before `start`"]
@@ -52,9 +52,12 @@ pub struct AgentBuilder {
     heartbeat: Option<Duration>,
     first_heartbeat: Option<Duration>,
     interval_key: Option<String>,
-    journal: Option<(PathBuf, JournalLimits)>,
+    /// With limits of the program's own, or with those that fit what is kept.
+    journal: Option<(PathBuf, Option<JournalLimits>)>,
     hand_over: Option<HandOver>,
-    wall: Wall,
+    pub(super) wall: Wall,
+    /// The tasks that wait for the clerk, and about their bytes, at most.
+    pub(super) tray_max: (usize, usize),
 }
 
 /// The keys of the section `[agent]`.
@@ -81,6 +84,7 @@ impl AgentBuilder {
             journal: None,
             hand_over: None,
             wall: UnixMicros::now,
+            tray_max: (TRAY_COUNT_MAX, TRAY_LEN_MAX),
         }
     }
 
@@ -91,7 +95,9 @@ impl AgentBuilder {
         self
     }
 
-    /// Takes the workers of any application, also of those that were not named.
+    /// Takes the workers of any application, also of those that were not named. When there are
+    /// [`AgentBounds::applications_max`], one that was not named, that nobody is connected for and nothing
+    /// is left to report of, is forgotten for the next, with its ledger.
     pub fn any_application(mut self) -> Self {
         self.any = true;
         self
@@ -119,15 +125,17 @@ impl AgentBuilder {
         self
     }
 
-    /// Keeps what was acknowledged in this directory, so that it outlives the agent.
+    /// Keeps what was acknowledged in this directory, so that it outlives the agent. It takes twice what
+    /// all applications may hold for the sinks ([`AgentBounds::reports_len_max`]), and at least 256 MiB.
     pub fn journal(mut self, directory: impl Into<PathBuf>) -> Self {
-        self.journal = Some((directory.into(), JournalLimits::default()));
+        self.journal = Some((directory.into(), None));
         self
     }
 
-    /// As [`journal`](AgentBuilder::journal), within these limits.
+    /// As [`journal`](AgentBuilder::journal), within these limits. One that is too small for what the
+    /// applications may hold fails the start.
     pub fn journal_within(mut self, directory: impl Into<PathBuf>, limits: JournalLimits) -> Self {
-        self.journal = Some((directory.into(), limits));
+        self.journal = Some((directory.into(), Some(limits)));
         self
     }
 
@@ -187,14 +195,48 @@ impl AgentBuilder {
         let heartbeat = heartbeat.unwrap_or(Duration::from_secs(60));
         let first = self.first_heartbeat.or(section.first_heartbeat);
         let beats = Beats::new(heartbeat, first.unwrap_or(Duration::from_secs(5)));
-        let of_section = || Some((section.journal?, JournalLimits::default()));
-        self.journal = self.journal.take().or_else(of_section);
-        self.assemble(&settings, beats)
+        let of_section = || Some((section.journal?, None));
+        let journal = match self.journal.take().or_else(of_section) {
+            Some((directory, asked)) => Some((directory, self.journal_limits(asked)?)),
+            None => None,
+        };
+        self.assemble(&settings, beats, journal)
+    }
+
+    /// The limits of the journal: as long as it must be for what may wait for the sinks, and as much
+    /// again for the periods and what comes between two snapshots.
+    fn journal_limits(&self, asked: Option<JournalLimits>) -> Result<JournalLimits, AgentError> {
+        let named = u32::try_from(self.applications.len()).unwrap_or(u32::MAX);
+        let applications = match self.any {
+            true => named.max(self.bounds.applications_max),
+            false => named,
+        };
+        let reports = self
+            .bounds
+            .reports_len_max
+            .saturating_mul(applications.into());
+        let len_min = reports.saturating_mul(2);
+        let default = JournalLimits::default();
+        let fitting = JournalLimits {
+            len_max: default.len_max.max(len_min),
+            ..default
+        };
+        let limits = asked.unwrap_or(fitting);
+        if limits.len_max < len_min {
+            return Err(AgentError::JournalTooSmall {
+                len_max: limits.len_max,
+                len_min,
+                applications,
+            });
+        }
+        Ok(limits)
     }
 
     /// What an earlier agent has left.
-    fn remember(&mut self) -> Result<(Memory, Option<String>), AgentError> {
-        let Some((directory, limits)) = self.journal.take() else {
+    fn remember(
+        journal: Option<(PathBuf, JournalLimits)>,
+    ) -> Result<(Memory, Option<String>), AgentError> {
+        let Some((directory, limits)) = journal else {
             return Ok((Memory::new(State::default(), None), None));
         };
         let place = directory.clone();
@@ -220,9 +262,15 @@ impl AgentBuilder {
         Ok((Memory::new(state, Some(journal)), lost))
     }
 
-    fn assemble(mut self, settings: &Settings, beats: Beats) -> Result<Agent, AgentError> {
+    fn assemble(
+        mut self,
+        settings: &Settings,
+        beats: Beats,
+        journal: Option<(PathBuf, JournalLimits)>,
+    ) -> Result<Agent, AgentError> {
         let clock = Clock::starting_now(self.wall);
-        let tray = Tray::new(TRAY_COUNT_MAX, TRAY_LEN_MAX);
+        let (tray_count_max, tray_len_max) = self.tray_max;
+        let tray = Tray::new(tray_count_max, tray_len_max);
         let refusals = Arc::new(Refusals::default());
         let mut applications = std::mem::take(&mut self.applications);
         let mut desk = Desk::new(
@@ -237,7 +285,7 @@ impl AgentBuilder {
         }
         // Of several that start at once one has the names; only that one touches the journal.
         let server = self.bind(settings, desk)?;
-        let (mut memory, lost) = self.remember()?;
+        let (mut memory, lost) = Self::remember(journal)?;
         let now = clock.moment();
         let bounds = self.bounds.clone();
         memory.record(Record::Started { bounds }, now.steady);
@@ -254,7 +302,7 @@ impl AgentBuilder {
             beats,
             detectors: std::collections::HashMap::new(),
             interval_key: self.interval_key.take(),
-            config_len_max: super::bounds::count(settings.limits().frame_len_max - CONFIG_ROOM),
+            text_len_max: super::bounds::count(settings.limits().frame_len_max - TEXT_ROOM),
             since: now.unix,
             lost,
             desks: Desks::default(),
@@ -266,6 +314,7 @@ impl AgentBuilder {
                 why,
             })?;
         }
+        let mut couriers = Vec::new();
         for (index, sink) in self.sinks.into_iter().enumerate() {
             let courier = Courier {
                 sink,
@@ -275,7 +324,7 @@ impl AgentBuilder {
                 clock,
             };
             // Should one not start, the clerk that is dropped ends the others.
-            spawn("wayside-sink", move || courier.run())?;
+            couriers.push(spawn("wayside-sink", move || courier.run())?);
         }
         let mut watchers = Vec::new();
         for application in &mut applications {
@@ -287,7 +336,9 @@ impl AgentBuilder {
         }
         let clerk = spawn("wayside-clerk", move || clerk.run())?;
         let server = server.spawn().map_err(AgentError::Thread)?;
-        Ok(Agent::new(tray, board, vitals, server, clerk, watchers))
+        Ok(Agent::new(
+            tray, board, vitals, server, clerk, couriers, watchers,
+        ))
     }
 
     fn bind(
@@ -339,6 +390,19 @@ pub enum AgentError {
         directory: PathBuf,
         /// What the system says.
         source: io::Error,
+    },
+    /// The journal is smaller than what the agent may hold.
+    #[error(
+        "the journal may have {len_max} bytes, and needs {len_min} for {applications} applications: \
+         raise JournalLimits::len_max, or lower AgentBounds::reports_len_max"
+    )]
+    JournalTooSmall {
+        /// What it may have.
+        len_max: u64,
+        /// Twice what the applications may hold for the sinks.
+        len_min: u64,
+        /// How many there may be.
+        applications: u32,
     },
     /// A configuration can't be handed out.
     #[error("the configuration of {application:?} can't be encoded: {why}")]

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::board::{Board, Outcome};
 use super::clock::Clock;
+use super::desk::cut;
 use super::tray::Tray;
 use crate::aggregator::Report;
 use crate::aggregator::sink::{Retry, Sink, SinkError};
@@ -32,7 +33,8 @@ impl Courier {
     pub(crate) fn run(mut self) {
         let mut pause = PAUSE_MIN;
         let mut well = true;
-        while let Some((item, report)) = self.board.next(self.index) {
+        let clock = self.clock;
+        while let Some((item, report)) = self.board.next(self.index, || clock.moment().steady) {
             let (outcome, again_after) = match deliver(&mut *self.sink, &report) {
                 Ok(()) => (Outcome::Taken, None),
                 Err(error) if error.retry == Retry::Never => (Outcome::Refused(error.why), None),
@@ -52,7 +54,7 @@ impl Courier {
             } else {
                 well = true;
             }
-            let now = self.clock.moment().steady;
+            let now = clock.moment().steady;
             if self.board.done(self.index, item, outcome, now) {
                 self.tray.nudge();
             }
@@ -70,7 +72,12 @@ impl Courier {
 /// A panic is a failure like any other.
 fn deliver(sink: &mut dyn Sink, report: &Report) -> Result<(), SinkError> {
     let delivered = catch_unwind(AssertUnwindSafe(|| sink.deliver(report)));
-    delivered.unwrap_or_else(|_| Err(SinkError::soon("it panicked")))
+    let delivered = delivered.unwrap_or_else(|_| Err(SinkError::soon("it panicked")));
+    delivered.map_err(|mut error| {
+        // It is kept, and shown to whoever asks.
+        cut(&mut error.why);
+        error
+    })
 }
 
 /// Between half and the whole of it.

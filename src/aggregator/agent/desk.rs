@@ -6,7 +6,7 @@
 //! again, and a connection that brings attacks is closed: only a new hello makes its worker send
 //! again what was not taken.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,6 +17,7 @@ use super::clock::Clock;
 use super::detector::Limiter;
 use super::tray::{Task, Tray};
 use super::waiting::len_of;
+use crate::aggregator::series::CharBoundary;
 use crate::aggregator::{
     AgentReply, AttackBody, AttackReport, Batch, Hello, Reports, TEXT_LEN_MAX, WorkerEvent,
     WorkerRequest,
@@ -34,6 +35,8 @@ pub(crate) struct Desk {
     guests: HashMap<PeerKey, Guest>,
     hand_over: Option<HandOver>,
     refusals: Arc<Refusals>,
+    /// Those that are in the log.
+    unknown_rules: HashSet<String>,
 }
 
 /// Decides whether an agent of another build may take over.
@@ -58,12 +61,23 @@ struct Guest {
 pub(crate) struct Refusals {
     pub(crate) count: AtomicU64,
     pub(crate) last: std::sync::Mutex<Option<String>>,
+    /// Questions about rules that there are not.
+    pub(crate) unknown_rules: AtomicU64,
+    pub(crate) last_unknown_rule: std::sync::Mutex<Option<String>>,
 }
+
+/// Of unknown rules so many are logged by name: workers may ask for any.
+const UNKNOWN_RULES_LOGGED_MAX: usize = 64;
 
 impl Refusals {
     pub(crate) fn note(&self, why: &str) {
         self.count.fetch_add(1, Ordering::Relaxed);
         *lock(&self.last) = Some(why.to_owned());
+    }
+
+    fn note_unknown_rule(&self, what: &str) {
+        self.unknown_rules.fetch_add(1, Ordering::Relaxed);
+        *lock(&self.last_unknown_rule) = Some(what.to_owned());
     }
 }
 
@@ -83,6 +97,7 @@ impl Desk {
             guests: HashMap::new(),
             hand_over,
             refusals,
+            unknown_rules: HashSet::new(),
         }
     }
 
@@ -159,8 +174,31 @@ impl Desk {
 
     fn allow(&mut self, peer: &Peer<Reports>, rule: &str, key: &str, cost: u32) -> Option<bool> {
         let now = self.clock.moment();
-        let limiter = self.counter(peer)?.rules.get_mut(rule)?;
-        Some(limiter.allow(key, cost, now))
+        let counter = self.counter(peer);
+        match counter.and_then(|counter| counter.rules.get_mut(rule)) {
+            Some(limiter) => Some(limiter.allow(key, cost, now)),
+            None => {
+                self.note_unknown_rule(peer, rule);
+                None
+            }
+        }
+    }
+
+    /// A limit that nobody keeps is a mistake that would not show otherwise: workers go on by their policy.
+    fn note_unknown_rule(&mut self, peer: &Peer<Reports>, rule: &str) {
+        let guest = self.guests.get(&peer.key());
+        let application = guest.map_or("", |guest| guest.application.as_str());
+        let kept = rule.floor_char_boundary_at(TEXT_LEN_MAX);
+        let what = format!("{:?} of application {application:?}", &rule[..kept]);
+        self.refusals.note_unknown_rule(&what);
+        let is_news = self.unknown_rules.len() < UNKNOWN_RULES_LOGGED_MAX
+            && !self.unknown_rules.contains(&what);
+        if is_news {
+            log::warn!(
+                "a worker asks for rule {what}, which is not known here: nothing is limited"
+            );
+            self.unknown_rules.insert(what);
+        }
     }
 
     fn ask(&mut self, peer: &Peer<Reports>, topic: &str, question: &[u8]) -> Asked {
@@ -302,10 +340,9 @@ fn is_same(token: &str, said: &str) -> bool {
     token.len() == said.len() && differences == 0
 }
 
-/// Text of a peer that is kept: at most as long as that of an attack.
-fn cut(text: &mut String) {
+/// Text of others that is kept: at most as long as that of an attack.
+pub(crate) fn cut(text: &mut String) {
     use crate::aggregator::ATTACK_TEXT_LEN_MAX;
-    use crate::aggregator::series::CharBoundary;
 
     let kept = text.floor_char_boundary_at(ATTACK_TEXT_LEN_MAX);
     text.truncate(kept);

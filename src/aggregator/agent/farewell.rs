@@ -12,12 +12,14 @@ pub struct Farewell {
     pub heartbeats: usize,
     /// What is left is in the journal.
     pub journaled: bool,
+    /// The agent had failed, or did not answer in time: nobody knows what is left.
+    pub unanswered: bool,
 }
 
 impl Farewell {
     /// Whether everything was reported.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        !self.clients_cut && self.reports == 0 && self.heartbeats == 0
+        !self.clients_cut && !self.unanswered && self.reports == 0 && self.heartbeats == 0
     }
 }

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! A journal that can't even be opened, on a disk that is full or read-only, is degraded from the
-//! start, and opened again each few seconds.
+//! start, and opened again each few seconds, until it turns out to be an earlier agent's.
 
 use std::io;
 use std::time::Duration;
@@ -140,6 +140,8 @@ impl Memory {
                 self.compact(now);
             }
             Ok(_) => {
+                // Nothing that we do will change that.
+                self.missing = None;
                 let why = "it holds what an earlier agent knew, and this one began without it";
                 self.fail(now, why.to_owned());
             }
@@ -165,7 +167,9 @@ impl Memory {
 
     /// When to tend to it without being asked.
     pub(crate) fn tend_at(&self) -> Option<Duration> {
-        self.degraded.as_ref().map(|degraded| degraded.retry_at)
+        let can_be_mended = self.missing.is_some() || self.journal.is_some();
+        let degraded = self.degraded.as_ref().filter(|_| can_be_mended);
+        degraded.map(|degraded| degraded.retry_at)
     }
 
     pub(crate) fn keeping(&self) -> Keeping {
@@ -298,6 +302,8 @@ mod tests {
         for attempt in 1..5 {
             memory.tend(attempt * RETRY_EVERY);
         }
+        // It can't be opened twice, then it is seen what it is, and left alone.
+        assert_eq!((memory.failures(), memory.tend_at()), (3, None));
         assert_eq!(
             (memory.recoveries(), memory.keeping()),
             (0, Keeping::Degraded)

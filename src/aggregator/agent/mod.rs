@@ -49,6 +49,9 @@ mod record;
 mod running;
 mod state;
 mod status;
+#[cfg(all(test, feature = "tcp"))]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests;
 mod tray;
 mod waiting;
 mod watcher;
@@ -61,6 +64,7 @@ pub use detector::{AttackWave, Detector, RateLimit, Sight};
 pub use ended::Ended;
 pub use farewell::Farewell;
 pub use memory::Keeping;
+pub(crate) use running::UNREPORTED_MAX;
 pub use running::{Agent, SetConfigError};
 pub use status::{
     ApplicationStatus, MemoryStatus, QueueStatus, SinkStatus, Status, StatusError, status,

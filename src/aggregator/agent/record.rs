@@ -59,6 +59,8 @@ pub(crate) enum Record {
     Delivered { through: u64 },
     /// The report of this ticket goes to no sink any more, though some may not have had it.
     Dismissed { ticket: u64, fate: Fate },
+    /// There was nothing left to do for an application, and another has its place.
+    Forgotten { application: String },
 }
 
 /// A worker of an application.

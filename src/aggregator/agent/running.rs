@@ -2,15 +2,15 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex, mpsc};
-use std::thread::JoinHandle;
-use std::time::Duration;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
 use super::application::Application;
 use super::board::Board;
 use super::builder::AgentBuilder;
-use super::ended::{Ended, Vitals};
+use super::ended::{Ended, Idle, Vitals};
 use super::farewell::Farewell;
 use super::status::Status;
 use super::tray::{Order, Task, Tray};
@@ -25,6 +25,14 @@ use crate::sync::lock;
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a dropped agent has to report what is left.
 const DROP_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long the clerk may take, beyond the time for reports, to say what is left.
+const FAREWELL_GRACE: Duration = Duration::from_secs(1);
+/// How long sinks that are not at work may take to be dropped.
+const SINK_GRACE: Duration = Duration::from_millis(100);
+/// How often to look whether they are.
+const LOOK_INTERVAL: Duration = Duration::from_millis(1);
+/// How long an idle agent stays for what its sinks have not taken, if nothing else is said.
+pub(crate) const UNREPORTED_MAX: Duration = Duration::from_secs(3600);
 
 /// The one process of a host that adds up, remembers, detects and reports what the workers say.
 ///
@@ -66,11 +74,12 @@ const DROP_TIMEOUT: Duration = Duration::from_secs(2);
 /// Dropping it shuts it down, with two seconds to report what is left.
 #[must_use = "dropping it shuts the agent down"]
 pub struct Agent {
-    tray: Arc<Tray>,
+    pub(super) tray: Arc<Tray>,
     board: Arc<Board>,
     vitals: Arc<Vitals>,
     server: ServerThread<Reports>,
     clerk: Mutex<Option<JoinHandle<()>>>,
+    couriers: Mutex<Vec<JoinHandle<()>>>,
     _watchers: Vec<Watcher>,
 }
 
@@ -86,6 +95,7 @@ impl Agent {
         vitals: Arc<Vitals>,
         server: ServerThread<Reports>,
         clerk: JoinHandle<()>,
+        couriers: Vec<JoinHandle<()>>,
         watchers: Vec<Watcher>,
     ) -> Self {
         Self {
@@ -94,6 +104,7 @@ impl Agent {
             vitals,
             server,
             clerk: Mutex::new(Some(clerk)),
+            couriers: Mutex::new(couriers),
             _watchers: watchers,
         }
     }
@@ -158,12 +169,21 @@ impl Agent {
     /// Waits until something ends it: another agent that takes over, say. It still has to be
     /// [shut down](Agent::shutdown) then.
     pub fn wait(&self) -> Ended {
-        self.vitals.wait(None)
+        self.vitals.wait(None, || {})
     }
 
-    /// As [`wait`](Agent::wait); also ends it when no worker was connected for so long.
+    /// As [`wait`](Agent::wait); also ends it when no worker was connected for so long. What there is
+    /// goes to the sinks then, and the agent stays until they have it, an hour at most.
     pub fn wait_idle(&self, idle: Duration) -> Ended {
-        self.vitals.wait(Some(idle))
+        self.wait_idle_within(idle, UNREPORTED_MAX)
+    }
+
+    pub(crate) fn wait_idle_within(&self, after: Duration, unreported_max: Duration) -> Ended {
+        let idle = Idle {
+            after,
+            unreported_max,
+        };
+        self.vitals.wait(Some(idle), || self.beat())
     }
 
     /// Has [`wait`](Agent::wait) return, from another thread.
@@ -192,12 +212,33 @@ impl Agent {
             why: Ended::Shutdown,
             answer,
         });
-        let farewell = answered.recv().unwrap_or_default();
-        // A panic of it was logged; a sink that hangs is left behind.
-        clerk.join().ok();
+        let left = deadline.saturating_duration_since(ambient::now());
+        let farewell = match answered.recv_timeout(left + FAREWELL_GRACE) {
+            Ok(farewell) => {
+                // It has nothing more to do; a panic of it was logged.
+                clerk.join().ok();
+                self.wait_for_sinks(deadline);
+                farewell
+            }
+            // It has panicked, or is at a disk that does not answer, and is left behind.
+            Err(_) => Farewell {
+                unanswered: true,
+                ..Farewell::default()
+            },
+        };
         Farewell {
             clients_cut: !finished,
             ..farewell
+        }
+    }
+
+    /// What a sink does when it is dropped is done before the process can end. One that hangs is left
+    /// behind.
+    fn wait_for_sinks(&self, deadline: Instant) {
+        let couriers = std::mem::take(&mut *lock(&self.couriers));
+        let deadline = deadline.max(ambient::now() + SINK_GRACE);
+        while couriers.iter().any(|courier| !courier.is_finished()) && ambient::now() < deadline {
+            thread::park_timeout(LOOK_INTERVAL);
         }
     }
 

@@ -121,6 +121,7 @@ impl State {
                 let accounts = self.accounts.values_mut();
                 accounts.for_each(|account| account.dismiss(ticket, fate));
             }
+            Record::Forgotten { application } => drop(self.accounts.remove(&application)),
         }
     }
 
@@ -137,6 +138,16 @@ impl State {
     /// Whether one more application can be opened.
     pub(crate) fn has_room(&self) -> bool {
         self.accounts.len() < count(self.bounds.applications_max)
+    }
+
+    /// The application to forget when another needs its place: of those that nothing is left to do for,
+    /// the one whose last worker has gone first.
+    pub(crate) fn forgettable(&self, is_kept: impl Fn(&str) -> bool) -> Option<&str> {
+        let idle = self
+            .accounts()
+            .filter(|(name, account)| !is_kept(name) && account.is_done());
+        let longest = idle.max_by_key(|(_, account)| account.periods_alone());
+        longest.map(|(name, _)| name)
     }
 
     pub(crate) fn account(&self, application: &str) -> Option<&Account> {
@@ -169,8 +180,7 @@ impl State {
 
     /// A report that has to go because there are more of an application than there may be; none of
     /// those that are spared.
-    pub(crate) fn over_bound(&self, spared: &[u64]) -> Option<u64> {
-        let mut accounts = self.accounts.values();
-        accounts.find_map(|account| account.over_bound(&self.bounds, spared))
+    pub(crate) fn over_bound(&self, application: &str, spared: &[u64]) -> Option<u64> {
+        self.account(application)?.over_bound(&self.bounds, spared)
     }
 }

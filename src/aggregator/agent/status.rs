@@ -38,6 +38,13 @@ pub struct Status {
     pub refused: u64,
     /// Why a hello was refused last.
     pub last_refused: Option<String>,
+    /// Questions of `allow` about rules that the application does not have here: misspelt, say. The
+    /// worker's policy answers them.
+    #[serde(default)]
+    pub unknown_rules: u64,
+    /// The last such rule.
+    #[serde(default)]
+    pub last_unknown_rule: Option<String>,
 }
 
 /// What an agent remembers with.
@@ -76,7 +83,8 @@ pub struct QueueStatus {
 pub struct ApplicationStatus {
     /// Its name.
     pub name: String,
-    /// Workers: those that are connected first, then those that went last. At most a thousand.
+    /// Workers: those that are connected first, then those that went last. At most a thousand of all
+    /// applications together, and to tools as many as a message holds.
     pub workers: Vec<WorkerReport>,
     /// All workers that are remembered.
     pub workers_known: usize,
@@ -122,10 +130,17 @@ pub struct SinkStatus {
     pub refused: u64,
     /// Attempts that failed.
     pub failures: u64,
-    /// Heartbeats that went by while it failed for long, because others had taken them.
+    /// Heartbeats that went by while it failed or hung for long, because others had taken them.
     pub missed: u64,
+    /// Attacks and findings beyond the bound of what waits, which were let go of before it had them.
+    /// Another sink may have them.
+    #[serde(default)]
+    pub reports_missed: u64,
     /// How long it has failed without a success.
     pub failing_for: Option<Duration>,
+    /// How long it has been at what it was given last.
+    #[serde(default)]
+    pub busy_for: Option<Duration>,
     /// What went wrong last.
     pub last_error: Option<String>,
 }
@@ -161,6 +176,13 @@ impl fmt::Display for Status {
             self.queue.waiting_max,
             self.queue.refused,
         )?;
+        if let Some(rule) = &self.last_unknown_rule {
+            writeln!(
+                f,
+                "UNKNOWN RULES asked for {} times, last: {rule}",
+                self.unknown_rules
+            )?;
+        }
         writeln!(f, "{}", self.memory)?;
         for sink in &self.sinks {
             writeln!(f, "{sink}")?;
@@ -196,8 +218,15 @@ impl fmt::Display for SinkStatus {
             "sink {}: {} waiting, {} taken, {} refused, {} failures",
             self.name, self.waiting, self.taken, self.refused, self.failures
         )?;
+        if self.missed + self.reports_missed > 0 {
+            let (beats, reports) = (self.missed, self.reports_missed);
+            write!(f, ", missed {beats} heartbeats and {reports} reports")?;
+        }
         if let Some(time) = self.failing_for {
             write!(f, ", FAILING for {}s", time.as_secs())?;
+        }
+        if let Some(time) = self.busy_for.filter(|time| time.as_secs() > 0) {
+            write!(f, ", BUSY for {}s", time.as_secs())?;
         }
         match &self.last_error {
             Some(error) => write!(f, ", last: {error}"),

@@ -1,10 +1,13 @@
 //! Brings the configuration of a source to the clerk, for as long as the agent lives.
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::{self, Thread};
 use std::time::Duration;
+
+use serde_json::Value;
 
 use super::tray::{Order, Task, Tray};
 use crate::aggregator::source::ConfigSource;
@@ -32,6 +35,7 @@ impl Watcher {
             source,
             tray,
             ended: Arc::clone(&ended),
+            refused: None,
             trouble: None,
         };
         let builder = thread::Builder::new().name("wayside-config".to_owned());
@@ -52,6 +56,8 @@ struct Round {
     source: Box<dyn ConfigSource>,
     tray: Arc<Tray>,
     ended: Arc<AtomicBool>,
+    /// Why the agent won't have the source's last document.
+    refused: Option<String>,
     /// What was told last.
     trouble: Option<String>,
 }
@@ -78,10 +84,20 @@ impl Round {
 
     /// What is wrong, if something is.
     fn look(&mut self) -> Option<String> {
-        let document = match self.source.poll() {
-            Ok(document) => document?,
-            Err(error) => return Some(error.to_string()),
-        };
+        // A panic is an error like any other.
+        let polled = catch_unwind(AssertUnwindSafe(|| self.source.poll()));
+        match polled {
+            Ok(Ok(Some(document))) => self.refused = self.set(&document),
+            Ok(Ok(None)) => {}
+            Ok(Err(error)) => return Some(error.to_string()),
+            Err(_) => return Some(format!("{}: it panicked", self.source.name())),
+        }
+        // For as long as the source has no other document.
+        self.refused.clone()
+    }
+
+    /// Why the agent won't have a document, if so.
+    fn set(&self, document: &Value) -> Option<String> {
         let (answer, answered) = mpsc::channel();
         self.order(Order::Config {
             application: self.application.clone(),

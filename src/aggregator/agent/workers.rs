@@ -138,7 +138,10 @@ impl Worker {
         self.taken = self.taken.plus(lost);
         self.drop_own(DropReason::AgentLost, lost);
         let same = config.filter(|document| hello.config_hash == Some(document.hash));
-        self.config = same.map(|document| document.version);
+        self.config = None;
+        if let Some(document) = same {
+            self.config_runs(document.version);
+        }
     }
 
     /// Whether all that was ever acknowledged to it is known here.
@@ -218,10 +221,15 @@ impl Worker {
 
     pub(crate) fn config_runs(&mut self, version: u64) {
         self.config = Some(version);
+        // What it runs is not older: it refuses nothing any more.
+        self.config_refused
+            .take_if(|(refused, _)| *refused <= version);
     }
 
     pub(crate) fn config_refused(&mut self, version: u64, why: String) {
-        self.config_refused = Some((version, why));
+        if self.config.is_none_or(|runs| runs < version) {
+            self.config_refused = Some((version, why));
+        }
     }
 
     /// Nothing more will come of it: what is on its way never arrives.

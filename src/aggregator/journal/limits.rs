@@ -16,10 +16,10 @@ pub struct JournalLimits {
 }
 
 impl Default for JournalLimits {
-    /// 64 MiB in all, compacted from 8 MiB on, records of up to 8 MiB.
+    /// 256 MiB in all, compacted from 8 MiB on, records of up to 8 MiB.
     fn default() -> Self {
         Self {
-            len_max: 64 << 20,
+            len_max: 256 << 20,
             compact_len: 8 << 20,
             record_len_max: 8 << 20,
         }
@@ -27,12 +27,14 @@ impl Default for JournalLimits {
 }
 
 impl JournalLimits {
-    /// How many bytes make it worth to write this snapshot's successor.
+    /// How many bytes make it worth to write this snapshot's successor. Also a snapshot that leaves
+    /// little room is not written again before half of that room is used.
     pub(super) fn compaction_wanted_at(&self, snapshot_len: u64) -> u64 {
-        let last_record = u64::from(self.record_len_max);
-        self.compact_len
-            .max(snapshot_len.saturating_mul(2))
-            .min(self.len_max.saturating_sub(last_record))
+        let before_last_record = self.len_max.saturating_sub(self.record_len_max.into());
+        let half_of_room = self.len_max.saturating_sub(snapshot_len) / 2;
+        let latest = before_last_record.max(snapshot_len.saturating_add(half_of_room));
+        let wanted = self.compact_len.max(snapshot_len.saturating_mul(2));
+        wanted.min(latest)
     }
 }
 
@@ -46,4 +48,33 @@ pub(super) fn record_too_long(max: u32) -> io::Error {
 pub(super) fn journal_full(got: u64, max: u64) -> io::Error {
     let text = format!("the journal would have {got} bytes, and may have {max}: compact it");
     io::Error::new(io::ErrorKind::QuotaExceeded, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_snapshot_is_not_written_again_for_nothing() {
+        let limits = [
+            JournalLimits::default(),
+            JournalLimits {
+                len_max: 1 << 20,
+                ..JournalLimits::default()
+            },
+        ];
+        for limits in limits {
+            let lens = (0..limits.len_max).step_by(9973);
+            for snapshot_len in lens.filter(|len| limits.len_max - len > 2) {
+                let wanted = limits.compaction_wanted_at(snapshot_len);
+                let room = limits.len_max - snapshot_len;
+                assert!(wanted <= limits.len_max);
+                assert!(
+                    wanted >= limits.compact_len || wanted - snapshot_len >= room / 2,
+                    "a snapshot of {snapshot_len} bytes is replaced at {wanted}"
+                );
+                assert!(wanted > snapshot_len);
+            }
+        }
+    }
 }

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, Thread};
-use std::time::Duration;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use super::ensure::{Presence, bring_about};
 use super::post::Post;
@@ -20,10 +20,15 @@ const START_TIMEOUT: Duration = Duration::from_secs(10);
 /// An agent that is gone sooner than this was no success.
 const STABLE: Duration = Duration::from_secs(5);
 
+/// How often to look whether it has ended.
+const LOOK_INTERVAL: Duration = Duration::from_millis(2);
+
 /// The thread, which ends when it is told to.
 pub(crate) struct Keeper {
-    thread: Thread,
+    thread: JoinHandle<()>,
     ended: Arc<AtomicBool>,
+    /// The agent may be on threads of this process.
+    may_have_agent: bool,
 }
 
 impl Keeper {
@@ -34,6 +39,7 @@ impl Keeper {
         spawn: Arc<Spawn>,
     ) -> std::io::Result<Self> {
         let ended = Arc::new(AtomicBool::new(false));
+        let may_have_agent = spawn.make_in_process().is_some();
         let duty = Duty {
             client,
             post,
@@ -42,19 +48,35 @@ impl Keeper {
             pause: PAUSE_MIN,
         };
         let builder = thread::Builder::new().name("wayside-keeper".to_owned());
-        let thread = builder.spawn(move || duty.run())?.thread().clone();
-        Ok(Self { thread, ended })
+        let thread = builder.spawn(move || duty.run())?;
+        Ok(Self {
+            thread,
+            ended,
+            may_have_agent,
+        })
     }
 
     /// The connection has changed.
     pub(crate) fn stir(&self) {
-        self.thread.unpark();
+        self.thread.thread().unpark();
     }
 
     /// Nobody needs the agent any more, on whose account this is.
     pub(crate) fn end(&self) {
         self.ended.store(true, Ordering::SeqCst);
         self.stir();
+    }
+
+    /// Once it was told to end: waits until an agent on threads of this process has reported what it was
+    /// given. The process may end next, and take it along.
+    pub(crate) fn wait_for_own_agent(&self, deadline: Instant) {
+        while self.may_have_agent && !self.thread.is_finished() {
+            if ambient::now() >= deadline {
+                log::warn!("the agent of this process had no time to report what is left");
+                return;
+            }
+            thread::park_timeout(LOOK_INTERVAL);
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::platform;
 use super::post::Post;
-use crate::aggregator::agent::{Agent, AgentBuilder, AgentError, Ended};
+use crate::aggregator::agent::{Agent, AgentBuilder, AgentError, Ended, UNREPORTED_MAX};
 use crate::aggregator::files::Lock;
 use crate::ambient;
 use crate::settings::{Settings, SettingsError};
@@ -40,6 +40,7 @@ pub struct Resident {
     settings: Settings,
     agent: AgentBuilder,
     idle: Option<Duration>,
+    unreported_max: Duration,
     farewell_timeout: Duration,
     predecessor_timeout: Duration,
     on_start: Option<OnStart>,
@@ -56,6 +57,7 @@ impl Resident {
             agent: agent.settings(settings),
             settings: settings.clone(),
             idle: Some(Duration::from_secs(300)),
+            unreported_max: UNREPORTED_MAX,
             farewell_timeout: Duration::from_secs(10),
             predecessor_timeout: Duration::from_secs(15),
             on_start: None,
@@ -65,6 +67,12 @@ impl Resident {
     /// It leaves when no worker was connected for so long.
     pub fn idle(mut self, idle: Duration) -> Self {
         self.idle = Some(idle);
+        self
+    }
+
+    /// How much longer it stays than idle for what not every sink has taken: an hour if nothing is said.
+    pub fn unreported_max(mut self, time: Duration) -> Self {
+        self.unreported_max = time;
         self
     }
 
@@ -117,9 +125,10 @@ impl Resident {
     /// application is there and stays.
     ///
     /// # Errors
-    /// It can't start; see [`ResidentError`].
+    /// It can't start, or could not go on; see [`ResidentError`].
     pub fn run(self) -> Result<Option<Ended>, ResidentError> {
         let (idle, farewell_timeout) = (self.idle, self.farewell_timeout);
+        let unreported_max = self.unreported_max;
         let Some(running) = self.start()? else {
             return Ok(None);
         };
@@ -128,7 +137,7 @@ impl Resident {
         let signals = platform::on_end_signal(move || told.end(Ended::Shutdown));
         let signals = signals.map_err(ResidentError::Signals)?;
         let ended = match idle {
-            Some(idle) => agent.wait_idle(idle),
+            Some(idle) => agent.wait_idle_within(idle, unreported_max),
             None => agent.wait(),
         };
         let farewell = agent.shutdown(farewell_timeout);
@@ -138,7 +147,10 @@ impl Resident {
         drop(signals);
         // Until here nobody else may have the journal and the address.
         drop(running);
-        Ok(Some(ended))
+        match ended {
+            Ended::Failed(why) => Err(ResidentError::Failed(why)),
+            ended => Ok(Some(ended)),
+        }
     }
 
     /// Starts it without waiting for its end. `None` if another one is there and stays.
@@ -200,4 +212,7 @@ pub enum ResidentError {
     /// Signals can't be caught.
     #[error("the agent's signals: {0}")]
     Signals(io::Error),
+    /// It ran, and could not go on.
+    #[error("the agent could not go on: {0}")]
+    Failed(String),
 }

@@ -58,7 +58,12 @@ impl Spawn {
     }
 
     /// No other process: an agent on threads of this one. It ends with the worker that has it, and
-    /// the next one takes its place.
+    /// the next one takes its place. So that a process that ends then loses nothing, the end of that worker
+    /// waits within its time ([`Worker::close`], [`WorkerLimits::drop_timeout`]) until the agent's sinks
+    /// have what it was given.
+    ///
+    /// [`Worker::close`]: crate::aggregator::Worker::close
+    /// [`WorkerLimits::drop_timeout`]: crate::aggregator::WorkerLimits::drop_timeout
     pub fn in_process(
         agent: impl Fn() -> Result<Resident, Box<dyn std::error::Error>> + Send + Sync + 'static,
     ) -> Self {

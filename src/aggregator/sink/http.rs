@@ -23,8 +23,13 @@ const PAUSE_MAX: Duration = Duration::from_secs(3600);
 /// |---|---|
 /// | 2xx | taken |
 /// | 429 and 503 with `Retry-After` | given again after that time, an hour at most |
-/// | 408, 425, 429, 5xx, none in time, no connection | given again, after pauses that grow |
-/// | anything else | never given again, and counted as dropped. Redirects are not followed |
+/// | 400, 413, 422 | never given again, and counted as dropped: it is the report that is wrong |
+/// | anything else, none in time, no connection | given again, after pauses that grow |
+///
+/// So a token that has expired, an address that is wrong or has moved (redirects are not followed) loses
+/// nothing within the bounds of what is kept: it stands in the agent's status
+/// ([`SinkStatus::last_error`](crate::aggregator::SinkStatus::last_error)) until somebody mends it, if
+/// need be with another build that has the same journal.
 ///
 /// `https:` needs the feature `rustls` (or another for TLS) of the crate `ureq`, named in the program's
 /// own `Cargo.toml`.
@@ -73,7 +78,7 @@ impl HttpPost {
     /// How long a report may take, from the look-up of the name to the end of the answer.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
+        self.timeout = timeout.min(crate::limits::DURATION_MAX);
         self
     }
 }
@@ -97,20 +102,10 @@ impl Sink for HttpPost {
             .timeout_global(Some(self.timeout))
             .build()
             .send(&body);
-        let mut answer = answer.map_err(|error| no_answer(&error))?;
+        // Also one about the address itself: the next build may know a better one.
+        let mut answer = answer.map_err(|error| SinkError::soon(error.to_string()))?;
         let text = quote(answer.body_mut());
         judge(answer.status(), answer.headers(), &text)
-    }
-}
-
-/// What came of a request without an answer.
-fn no_answer(error: &ureq::Error) -> SinkError {
-    match error {
-        // What is wrong with the address or the headers is wrong the next time, too.
-        ureq::Error::BadUri(_) | ureq::Error::Http(_) | ureq::Error::TlsRequired => {
-            SinkError::never(error.to_string())
-        }
-        other => SinkError::soon(other.to_string()),
     }
 }
 
@@ -128,9 +123,9 @@ fn judge(status: StatusCode, headers: &HeaderMap, text: &str) -> Result<(), Sink
         (429 | 503, Some(seconds)) => {
             SinkError::after(Duration::from_secs(seconds).min(PAUSE_MAX), why)
         }
-        // Beyond 599 there is nothing: whoever says so is not well.
-        (408 | 425 | 429 | 500.., _) => SinkError::soon(why),
-        _ => SinkError::never(why),
+        // What is wrong is the report. All else may be mended: a token, an address, a server.
+        (400 | 413 | 422, _) => SinkError::never(why),
+        _ => SinkError::soon(why),
     })
 }
 

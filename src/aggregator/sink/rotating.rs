@@ -87,18 +87,35 @@ impl RotatingFile {
         if kept == 0 {
             return self.file.set_len(0);
         }
+        self.put_aside(kept)?;
+        self.file = append_to(&self.path)?;
+        Ok(())
+    }
+
+    /// Makes the file the first of so many elders. One that was put aside before, and could not be begun
+    /// anew, is not there: then the elders stay what they are.
+    fn put_aside(&self, kept: u32) -> io::Result<()> {
+        if !is_there(&self.path)? {
+            return Ok(());
+        }
         for number in (1..kept).rev() {
             move_over(&self.elder(number), &self.elder(number + 1))?;
         }
-        move_over(&self.path, &self.elder(1))?;
-        self.file = append_to(&self.path)?;
-        Ok(())
+        move_over(&self.path, &self.elder(1))
     }
 
     fn elder(&self, number: u32) -> PathBuf {
         let mut name = self.path.clone().into_os_string();
         name.push(format!(".{number}"));
         PathBuf::from(name)
+    }
+}
+
+fn is_there(path: &Path) -> io::Result<bool> {
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(at(path)(error)),
+        Ok(_) => Ok(true),
     }
 }
 
@@ -137,6 +154,25 @@ mod tests {
         assert_eq!(read(&path, ".1").unwrap(), "0004\n0005\n");
         assert_eq!(read(&path, ".2").unwrap(), "0002\n0003\n");
         assert_eq!(read(&path, ".3"), None);
+    }
+
+    #[test]
+    fn a_file_that_can_not_be_begun_anew_costs_no_elder() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lines");
+        let mut file = RotatingFile::open(&path, THREE).unwrap();
+        for line in 0..6 {
+            file.write_line(format!("{line:04}\n").as_bytes()).unwrap();
+        }
+        // As often as the line is tried again.
+        for _ in 0..4 {
+            file.put_aside(THREE.count_max - 1).unwrap();
+        }
+        assert_eq!(read(&path, ""), None);
+        file.write_line(b"0006\n").unwrap();
+        assert_eq!(read(&path, "").unwrap(), "0006\n");
+        assert_eq!(read(&path, ".1").unwrap(), "0004\n0005\n");
+        assert_eq!(read(&path, ".2").unwrap(), "0002\n0003\n");
     }
 
     #[test]

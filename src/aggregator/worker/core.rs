@@ -408,6 +408,7 @@ impl Process {
         drop(state);
         if has_left {
             self.say_goodbye(deadline);
+            self.mailbox.wait_for_own_agent(deadline);
         }
         if ledger.dropped.contains_key(&DropReason::Abandoned) {
             return Err(CloseError { ledger });

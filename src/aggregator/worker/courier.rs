@@ -87,6 +87,12 @@ impl Mailbox {
         }
     }
 
+    pub(crate) fn wait_for_own_agent(&self, deadline: Instant) {
+        if let Some(keeper) = self.keeper.get() {
+            keeper.wait_for_own_agent(deadline);
+        }
+    }
+
     fn put_push(&self, push: AgentPush) {
         self.put(|mail| match push {
             AgentPush::AttacksTaken { number } => mail.taken = mail.taken.max(Some(number)),

@@ -47,7 +47,9 @@ impl Clerk {
         );
         let account = self.memory.state.account(&whose.application);
         let config = account.and_then(|account| account.config());
-        let config = config.filter(|document| hash != Some(document.hash));
+        let unsendable = self.desks.unsendable.get(&key).copied();
+        let config = config
+            .filter(|document| hash != Some(document.hash) && unsendable != Some(document.version));
         let worker = self.memory.state.worker(&whose);
         let welcome = AgentReply::Welcome {
             known,
@@ -55,29 +57,44 @@ impl Clerk {
             attack_taken: worker.map_or(0, |worker| worker.attack_taken),
             config: config.cloned(),
         };
-        self.desks.answers.push((responder, welcome));
+        self.desks.welcomes.push((responder, key, welcome));
     }
 
     /// Makes sure that there is room for a worker.
     fn open(&mut self, whose: &Whose, now: Moment) -> Result<(), String> {
         let state = &self.memory.state;
-        let bounds = state.bounds();
-        let name = &whose.application;
+        let (bounds, name) = (state.bounds(), &whose.application);
         match state.account(name) {
-            Some(account) if account.has_room_for(whose.worker, bounds) => Ok(()),
-            Some(_) => Err(format!(
-                "{} workers of application {name:?} are connected, as many as this agent takes",
-                bounds.workers_max
-            )),
-            None if state.has_room() => {
-                self.open_application(name.clone(), now);
-                Ok(())
+            Some(account) if account.has_room_for(whose.worker, bounds) => return Ok(()),
+            Some(_) => {
+                return Err(format!(
+                    "{} workers of application {name:?} are connected, as many as this agent takes",
+                    bounds.workers_max
+                ));
             }
-            None => Err(format!(
-                "there are {} applications, as many as this agent takes",
-                bounds.applications_max
-            )),
+            None => {}
         }
+        if !state.has_room() && !self.make_room(now) {
+            let max = self.memory.state.bounds().applications_max;
+            return Err(format!(
+                "there are {max} applications, as many as this agent takes"
+            ));
+        }
+        self.open_application(name.clone(), now);
+        Ok(())
+    }
+
+    /// Forgets an application that the program has not named, and that nothing is left to do for.
+    fn make_room(&mut self, now: Moment) -> bool {
+        let is_named = |name: &str| self.detectors.contains_key(name);
+        let Some(application) = self.memory.state.forgettable(is_named) else {
+            return false;
+        };
+        let application = application.to_owned();
+        self.beats.end(&application);
+        self.desks.meters.remove(&application);
+        self.record(Record::Forgotten { application }, now);
+        true
     }
 
     pub(super) fn open_application(&mut self, application: String, now: Moment) {
@@ -130,8 +147,11 @@ impl Clerk {
                 self.observe(&whose, now, |detector| {
                     detector.batch(whose.worker, &batch, now)
                 });
-                self.meters(&whose.application).batches.add(1, now.steady);
+                let application = whose.application.clone();
+                self.meters(&application).batches.add(1, now.steady);
                 self.record(Record::Batch { whose, batch }, now);
+                // What a detector has found waits for the sinks, too.
+                self.keep_within_bounds(&application, now);
                 AgentReply::Taken { seq }
             }
         };
@@ -156,8 +176,9 @@ impl Clerk {
         self.observe(&whose, now, |detector| {
             detector.attack(whose.worker, &report, now)
         });
+        let application = whose.application.clone();
         self.record(Record::Attack { whose, report }, now);
-        self.keep_within_bounds(now);
+        self.keep_within_bounds(&application, now);
     }
 
     pub(super) fn meters(&mut self, application: &str) -> &mut Meters {

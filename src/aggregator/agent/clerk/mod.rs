@@ -34,6 +34,8 @@ use crate::aggregator::{AgentPush, AgentReply, Moment, Reports, UnixMicros};
 use crate::ambient;
 use crate::server::{Peer, PeerKey, PushError, Responder};
 
+/// The workers that a status names.
+const STATUS_WORKERS_MAX: usize = 1000;
 /// How often it looks after what could not be done at once.
 const TICK: Duration = Duration::from_millis(500);
 
@@ -48,8 +50,8 @@ pub(crate) struct Clerk {
     pub(crate) detectors: HashMap<String, Vec<Box<dyn Detector>>>,
     /// The key of a configuration that says the interval.
     pub(crate) interval_key: Option<String>,
-    /// The longest configuration that fits into a message.
-    pub(crate) config_len_max: usize,
+    /// The longest configuration or status that fits into a message.
+    pub(crate) text_len_max: usize,
     pub(crate) since: UnixMicros,
     /// What the journal could not read when it was opened.
     pub(crate) lost: Option<String>,
@@ -67,6 +69,10 @@ pub(crate) struct Desks {
     config_trouble: BTreeMap<String, String>,
     /// To be answered after the sync.
     answers: Vec<(Responder<Reports>, AgentReply)>,
+    /// Hellos, likewise.
+    welcomes: Vec<(Responder<Reports>, PeerKey, AgentReply)>,
+    /// The version of the configuration that is too long for a connection.
+    unsendable: BTreeMap<PeerKey, u64>,
     /// To be told after the sync which of their attacks are taken.
     attacked: BTreeSet<PeerKey>,
     /// A push found no room: to be tried again.
@@ -132,9 +138,12 @@ impl Clerk {
                 self.desks.frozen.push(name);
             }
         }
-        self.vitals.set_connected(0);
         // The bounds may be others now, or the last record that kept them was not synced.
-        self.keep_within_bounds(now);
+        let accounts = self.memory.state.accounts();
+        let names: Vec<String> = accounts.map(|(name, _)| name.to_owned()).collect();
+        for name in names {
+            self.keep_within_bounds(&name, now);
+        }
         self.settle(now);
     }
 
@@ -223,14 +232,13 @@ impl Clerk {
                 self.desks.answers.push((responder, AgentReply::Bye));
             }
             Task::Gone { peer } => {
+                self.desks.unsendable.remove(&peer);
                 if let Some(whose) = self.end_of(peer) {
                     self.record(Record::Gone { whose }, now);
                 }
             }
             Task::Status { responder } => {
-                let status = self.status(now);
-                let json = serde_json::to_string(&status);
-                let json = json.expect("a status is texts and numbers");
+                let json = self.status_json(now);
                 answer(responder, &AgentReply::Status(json));
             }
             Task::HandOver { build, responder } => {
@@ -245,7 +253,7 @@ impl Clerk {
         match order {
             FromHere::Status(answer) => {
                 // Who asked may have given up.
-                answer.send(self.status(now)).ok();
+                answer.send(self.status(STATUS_WORKERS_MAX, now)).ok();
             }
             FromHere::Config {
                 application,
@@ -283,10 +291,10 @@ impl Clerk {
 
     // Sinks.
 
-    /// Lets go of the oldest reports while there are more than there may be.
-    fn keep_within_bounds(&mut self, now: Moment) {
+    /// Lets go of an application's oldest reports while there are more than there may be.
+    fn keep_within_bounds(&mut self, application: &str, now: Moment) {
         let mut in_hand = Vec::new();
-        while let Some(ticket) = self.memory.state.over_bound(&in_hand) {
+        while let Some(ticket) = self.memory.state.over_bound(application, &in_hand) {
             match self.board.withhold(ticket) {
                 Withheld::InHand => in_hand.push(ticket),
                 Withheld::Done(fate) => self.record(Record::Dismissed { ticket, fate }, now),
@@ -348,11 +356,12 @@ impl Clerk {
     /// Makes sure that it is kept; then tells everybody.
     fn settle(&mut self, now: Moment) {
         self.memory.sync(now.steady);
+        self.welcome(now);
         for (responder, reply) in std::mem::take(&mut self.desks.answers) {
             answer(responder, &reply);
         }
         self.acknowledge_attacks();
-        self.push_configs();
+        self.push_configs(now);
         let reports = self.memory.state.reports_since(self.desks.unposted);
         self.desks.unposted = self.memory.state.next_ticket();
         self.board.post(reports);
@@ -363,7 +372,17 @@ impl Clerk {
             }
         }
         self.memory.tend(now.steady);
-        self.vitals.set_connected(self.desks.present.len());
+        let connected = self.desks.present.len();
+        // While somebody is there nobody asks.
+        self.vitals
+            .set(connected, connected == 0 && self.has_unreported());
+    }
+
+    /// Whether there is something that not every sink has, or that none was given yet.
+    fn has_unreported(&self) -> bool {
+        let mut accounts = self.memory.state.accounts();
+        !self.board.is_empty()
+            || accounts.any(|(_, account)| account.frozen().is_some() || account.has_news())
     }
 
     fn acknowledge_attacks(&mut self) {
@@ -377,38 +396,6 @@ impl Clerk {
             // The acknowledgement has room before all others, or is tried again.
             if let Err(PushError::Full { .. }) = guest.peer.push_urgent(&push) {
                 self.desks.owed.insert(key);
-            }
-        }
-    }
-
-    fn push_configs(&mut self) {
-        let configured = std::mem::take(&mut self.desks.configured);
-        let owed = std::mem::take(&mut self.desks.owed);
-        if configured.is_empty() && owed.is_empty() {
-            return;
-        }
-        for (key, guest) in &self.desks.guests {
-            let is_owed = owed.contains(key);
-            if !is_owed && !configured.contains(&guest.whose.application) {
-                continue;
-            }
-            let account = self.memory.state.account(&guest.whose.application);
-            let config = account.and_then(|account| account.config());
-            if let Some(document) = config {
-                let push = AgentPush::Config(document.clone());
-                match guest.peer.push(&push) {
-                    Ok(()) | Err(PushError::Gone(_)) => {}
-                    Err(PushError::Full { .. }) => {
-                        self.desks.owed.insert(*key);
-                    }
-                    // Its own limit is lower than ours.
-                    Err(error) => {
-                        log::warn!("a configuration can't be sent to {:?}: {error}", guest.peer);
-                    }
-                }
-            }
-            if is_owed {
-                self.desks.attacked.insert(*key);
             }
         }
     }
@@ -454,6 +441,7 @@ impl Clerk {
                 .filter(|(_, account)| account.frozen().is_some() || !account.open().is_empty())
                 .count(),
             journaled: self.memory.keeping() == Keeping::Journal,
+            unanswered: false,
         };
         if let Some(finish) = self.desks.finish.take() {
             self.vitals.end(finish.why);

@@ -1,6 +1,7 @@
 //! What the agent says of itself.
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use super::Clerk;
 use crate::aggregator::Moment;
@@ -9,11 +10,23 @@ use crate::aggregator::agent::status::{
 };
 use crate::sync::lock;
 
-/// The workers that a status names.
-const STATUS_WORKERS_MAX: usize = 1000;
-
 impl Clerk {
-    pub(super) fn status(&mut self, now: Moment) -> Status {
+    /// As JSON that fits into a message, with as many workers as that allows.
+    pub(super) fn status_json(&mut self, now: Moment) -> String {
+        let mut workers_max = super::STATUS_WORKERS_MAX;
+        loop {
+            let json = serde_json::to_string(&self.status(workers_max, now));
+            let json = json.expect("a status is texts and numbers");
+            if json.len() <= self.text_len_max || workers_max == 0 {
+                return json;
+            }
+            workers_max /= 4;
+        }
+    }
+
+    /// With so many workers of all applications together.
+    pub(super) fn status(&mut self, workers_max: usize, now: Moment) -> Status {
+        let mut workers_left = workers_max;
         let names: Vec<String> = self
             .memory
             .state
@@ -21,7 +34,11 @@ impl Clerk {
             .map(|(name, _)| name.to_owned())
             .collect();
         let applications = names.into_iter();
-        let applications = applications.filter_map(|name| self.application_status(name, now));
+        let applications = applications.filter_map(|name| {
+            let status = self.application_status(name, workers_left, now)?;
+            workers_left -= status.workers.len();
+            Some(status)
+        });
         let applications = applications.collect();
         let level = self.tray.level();
         Status {
@@ -47,10 +64,17 @@ impl Clerk {
             sinks: self.sink_statuses(now),
             refused: self.refusals.count.load(Ordering::Relaxed),
             last_refused: lock(&self.refusals.last).clone(),
+            unknown_rules: self.refusals.unknown_rules.load(Ordering::Relaxed),
+            last_unknown_rule: lock(&self.refusals.last_unknown_rule).clone(),
         }
     }
 
-    fn application_status(&mut self, name: String, now: Moment) -> Option<ApplicationStatus> {
+    fn application_status(
+        &mut self,
+        name: String,
+        workers_max: usize,
+        now: Moment,
+    ) -> Option<ApplicationStatus> {
         let meters = self.meters(&name);
         let batches_per_second = meters.batches.per_second(now.steady);
         let attacks_per_second = meters.attacks.per_second(now.steady);
@@ -58,7 +82,7 @@ impl Clerk {
         let mut workers: Vec<_> = account.workers().collect();
         let workers_known = workers.len();
         workers.sort_by_key(|(_, worker)| worker.presence.latest_first());
-        workers.truncate(STATUS_WORKERS_MAX);
+        workers.truncate(workers_max);
         let workers = workers.into_iter();
         Some(ApplicationStatus {
             workers: workers.map(|(id, worker)| worker.report(id)).collect(),
@@ -81,6 +105,7 @@ impl Clerk {
     }
 
     fn sink_statuses(&self, now: Moment) -> Vec<SinkStatus> {
+        let since = |at: Option<Duration>| at.map(|at| now.steady.saturating_sub(at));
         let all = self.board.progress().into_iter();
         let statuses = all.map(|(progress, waiting)| SinkStatus {
             name: progress.name,
@@ -89,9 +114,9 @@ impl Clerk {
             refused: progress.refused,
             failures: progress.failures,
             missed: progress.missed,
-            failing_for: progress
-                .failing_since
-                .map(|since| now.steady.saturating_sub(since)),
+            reports_missed: progress.reports_missed,
+            failing_for: since(progress.failing_since),
+            busy_for: since(progress.busy_since),
             last_error: progress.last_error,
         });
         statuses.collect()

@@ -13,6 +13,9 @@ const KEYS_MAX: u32 = 100_000;
 /// The window slides: whenever it is looked at, not more than `hits` were allowed in the time
 /// `per` before. What was denied does not count. A hit counts for at most 1/32 longer than `per`.
 ///
+/// A key takes up to a kilobyte and a half at the agent, however long it is: of one beyond 256 bytes the
+/// beginning and a hash are kept.
+///
 /// ```
 /// use std::time::Duration;
 /// use wayside::aggregator::RateLimit;

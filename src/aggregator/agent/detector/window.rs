@@ -3,9 +3,13 @@
 //! A window is cut into [`SLOTS`] slots. A hit counts for at least the window and at most one slot
 //! longer, so a limit is never exceeded within any window. Time that goes back stands still.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::time::Duration;
+
+use crate::aggregator::series::CharBoundary;
 
 /// The precision: a hit may count for a part in so many of the window longer than it must.
 pub(super) const SLOTS: u32 = 32;
@@ -59,8 +63,11 @@ impl Slotting {
     }
 }
 
+/// The longest key that is kept as it came.
+const KEY_LEN_MAX: usize = 256;
+
 /// Something for each of a bounded number of keys. When one more comes, the key goes that was not
-/// touched for longest.
+/// touched for longest. Of a long key the beginning is kept, and a hash that nobody can foresee.
 #[derive(Debug)]
 pub(super) struct Keyed<V> {
     entries: HashMap<Arc<str>, (u64, V)>,
@@ -85,6 +92,7 @@ impl<V: Default> Keyed<V> {
 
     pub(super) fn touch(&mut self, key: &str) -> &mut V {
         self.touches += 1;
+        let key = &*self.bounded(key);
         let known = self.entries.get_key_value(key);
         let (key, before) = match known {
             Some((key, (before, _))) => (Arc::clone(key), Some(*before)),
@@ -99,6 +107,16 @@ impl<V: Default> Keyed<V> {
         let entry = self.entries.entry(key).or_insert_with(|| (0, V::default()));
         entry.0 = self.touches;
         &mut entry.1
+    }
+
+    /// Longer than any key that is kept as it came, so it is none of those.
+    fn bounded<'a>(&self, key: &'a str) -> Cow<'a, str> {
+        if key.len() <= KEY_LEN_MAX {
+            return Cow::Borrowed(key);
+        }
+        let hash = self.entries.hasher().hash_one(key);
+        let kept = &key[..key.floor_char_boundary_at(KEY_LEN_MAX)];
+        Cow::Owned(format!("{kept}#{hash:016x}"))
     }
 
     fn evict(&mut self) {
@@ -128,5 +146,22 @@ mod tests {
         assert_eq!((keyed.len(), keyed.evicted), (2, 1));
         assert_eq!(*keyed.touch("a"), 2);
         assert_eq!(*keyed.touch("b"), 0, "it begins anew");
+    }
+
+    #[test]
+    fn of_long_keys_little_is_kept_and_no_two_are_taken_for_one() {
+        let mut keyed = Keyed::<u32>::new(1000);
+        let long = |ending: &str| "é".repeat(40_000) + ending;
+        for ending in ["a", "b", ""] {
+            *keyed.touch(&long(ending)) += 1;
+            *keyed.touch(&long(ending)) += 1;
+        }
+        *keyed.touch(&"e".repeat(KEY_LEN_MAX)) += 2;
+        *keyed.touch(&"e".repeat(KEY_LEN_MAX + 1)) += 2;
+        assert_eq!(keyed.len(), 5);
+        for (key, (_, touched)) in &keyed.entries {
+            assert!(key.len() <= KEY_LEN_MAX + 17, "{}", key.len());
+            assert_eq!(*touched, 2);
+        }
     }
 }
