@@ -6,7 +6,8 @@
 //! ```
 //!
 //! Each case is timed next to its baseline, in alternation, so that a disturbance meets both alike;
-//! what is printed is the median over all rounds. With two threads both do the same at once: the time
+//! what is printed is the median over all rounds. It fails
+//! where that is far beyond what is aimed at. With two threads both do the same at once: the time
 //! of one operation of one thread. A baseline is always that of threads that don't meet.
 #![allow(
     clippy::print_stdout,
@@ -16,6 +17,7 @@
 )]
 
 use std::hint::black_box;
+use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Barrier};
 use std::thread;
@@ -25,10 +27,13 @@ use histogram::AtomicHistogram;
 use wayside::aggregator::{Worker, WorkerLimits};
 use wayside::{Transport, backend::Tcp};
 
+/// So many times what is aimed at is no matter of a busy machine.
+const FAR: f64 = 2.0;
+
 /// A configuration as an application may have.
 type Config = Vec<String>;
 
-fn main() {
+fn main() -> ExitCode {
     let quick = std::env::args().any(|argument| argument == "--quick");
     let (rounds, count) = if quick { (3, 2_000) } else { (41, 1_000_000) };
     let folder = tempfile::tempdir().unwrap();
@@ -46,7 +51,7 @@ fn main() {
         rounds,
         count,
         threads: 1,
-        beyond: false,
+        worst: 0.0,
     };
     for (title, worker) in [("no transport", &alone), ("agent dead", &agentless)] {
         println!("{title}:");
@@ -55,9 +60,16 @@ fn main() {
             run_all(worker, &mut measured);
         }
     }
-    if measured.beyond && !quick {
+    if quick {
+        return ExitCode::SUCCESS;
+    }
+    if measured.worst > 1.0 {
         eprintln!("beyond what is aimed at, see above");
     }
+    if measured.worst > FAR {
+        return ExitCode::FAILURE;
+    }
+    ExitCode::SUCCESS
 }
 
 fn run_all(worker: &Worker<Config>, measured: &mut Measured) {
@@ -109,7 +121,8 @@ struct Measured {
     rounds: usize,
     count: u64,
     threads: usize,
-    beyond: bool,
+    /// What was measured, in relation to what is aimed at.
+    worst: f64,
 }
 
 impl Measured {
@@ -129,7 +142,7 @@ impl Measured {
         }
         let (ours, baseline) = (median(&mut our_times), median(&mut baseline_times));
         let (factor, threads) = (ours / baseline, self.threads);
-        self.beyond |= factor > factor_max;
+        self.worst = self.worst.max(factor / factor_max);
         println!(
             "  {name:<17} {threads} thread{}  {ours:>6.1} ns, {factor:>5.2} times {baseline_name} \
              ({baseline:.1} ns)",

@@ -1,7 +1,7 @@
 //! The shortest useful worker, and its agent: a program that counts, and is its own agent.
 //!
 //! ```text
-//! cargo run --example minimal
+//! cargo run --example minimal --features aggregator
 //! ```
 //!
 //! starts three processes that count five visits each, and prints
@@ -14,7 +14,7 @@
 //! One of them alone, as a program of its own would run, with the agent where `wayside.toml` says:
 //!
 //! ```text
-//! cargo run --example minimal -- work --visits 5
+//! cargo run --example minimal --features aggregator -- work --visits 5
 //! ```
 #![expect(
     clippy::print_stdout,
@@ -83,8 +83,10 @@ Counts visits in several processes, which start one agent that adds up.
 usage: minimal [OPTIONS]          shows it, in a temporary directory
        minimal work [OPTIONS]     one worker, where wayside.toml and WAYSIDE_... say
 
-  --transport T   uds, fifo, mqueue or tcp
-  --visits N      that each worker counts (5)";
+  --transport T   uds, fifo, mqueue, tcp, or an endpoint such as tcp:127.0.0.1:7471
+  --visits N      that each worker counts (5)
+
+Without --transport, wayside.toml and WAYSIDE_TRANSPORT decide.";
 
 fn run(words: impl IntoIterator<Item = String>) -> Result<(), Box<dyn Error>> {
     let Some(options) = Options::parse(words)? else {
@@ -104,13 +106,17 @@ fn run(words: impl IntoIterator<Item = String>) -> Result<(), Box<dyn Error>> {
 
 fn show(options: &Options) -> Result<(), Box<dyn Error>> {
     let folder = tempfile::tempdir()?;
-    let mut variables = vec![(
-        "WAYSIDE_DIR",
-        folder.path().join("run").display().to_string(),
-    )];
     // The agent of these processes, and of no others.
     let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-    variables.push(("WAYSIDE_TCP_ADDRESS", port.to_string()));
+    let mut variables = vec![
+        (
+            "WAYSIDE_DIR",
+            folder.path().join("run").display().to_string(),
+        ),
+        // Message queues are in no directory.
+        ("WAYSIDE_NAME", format!("minimal-{}", std::process::id())),
+        ("WAYSIDE_TCP_ADDRESS", port.to_string()),
+    ];
     variables.extend(
         options
             .transport

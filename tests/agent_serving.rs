@@ -33,6 +33,49 @@ fn a_batch_is_applied_once_however_often_it_comes() {
     assert_eq!(heartbeat.workers.len(), 1);
 }
 
+/// Three workers' halves of 1 to 1000, and of a few keys.
+#[test]
+fn percentiles_and_sightings_are_those_of_all_workers_together() {
+    let rig = Rig::start(|builder| builder);
+    let limits = WorkerLimits {
+        flush_interval: Duration::from_secs(3600),
+        ..WorkerLimits::default()
+    };
+    let workers = [0_u64, 1, 2].map(|number| {
+        let builder = Worker::builder("shop").transport(rig.place.clone());
+        let worker = builder.limits(limits.clone()).start().unwrap();
+        let duration = worker.histogram("us");
+        let values = (1..=1000).filter(|value| value % 3 == number);
+        values.for_each(|value| duration.record(value));
+        worker.inventory("routes").seen_times("GET /", number + 1);
+        // In several batches.
+        worker.flush(PATIENCE).unwrap();
+        worker
+    });
+    let before = UnixMicros::now();
+    for worker in &workers {
+        worker.inventory("routes").seen("GET /");
+        worker.flush(PATIENCE).unwrap();
+    }
+    let heartbeat = rig.heartbeat_after_beat();
+    let [spread] = &heartbeat.histograms[..] else {
+        panic!("{:?}", heartbeat.histograms);
+    };
+    let said = [spread.p50, spread.p90, spread.p99, spread.p999, spread.max];
+    for (said, exact) in said.into_iter().zip([500, 900, 990, 999, 1000]) {
+        assert!((exact..=exact + exact / 32).contains(&said), "{spread:?}");
+    }
+    assert_eq!((spread.count, spread.buckets.count()), (1000, 1000));
+    let [listing] = &heartbeat.inventories[..] else {
+        panic!("{:?}", heartbeat.inventories);
+    };
+    assert_eq!((&*listing.key, listing.hits), ("GET /", 1 + 2 + 3 + 3));
+    assert!(
+        listing.first <= before && before <= listing.last,
+        "{listing:?}"
+    );
+}
+
 #[test]
 fn nothing_is_taken_before_the_hello() {
     let rig = Rig::start(|builder| builder);

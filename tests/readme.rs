@@ -42,6 +42,17 @@ fn the_table_has_a_row_for_each_transport_on_each_system() {
     assert_eq!(rows, expected);
 }
 
+/// The one that `tests/readme_program.rs` runs.
+#[test]
+fn the_program_with_an_agent_is_the_one_that_is_tested() {
+    let program = include_str!("readme_program/shop.rs");
+    let block = format!("```rust,no_run\n{program}```");
+    assert!(
+        README.contains(&block),
+        "tests/readme_program/shop.rs is another"
+    );
+}
+
 #[test]
 fn the_examples_it_names_exist_and_none_is_left_out() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");

@@ -21,7 +21,7 @@ use agent::{A_WHILE, Agent};
 use support::forked::Forked;
 use support::role::{Casting, role, tell, told, transport};
 use support::*;
-use wayside::aggregator::{Attack, Totals, Worker, WorkerLimits};
+use wayside::aggregator::{Attack, ConfigDocument, Totals, Worker, WorkerLimits};
 
 /// By what each worker has recorded, sorted by counts.
 fn totals(agent: &Agent) -> Vec<Totals> {
@@ -46,6 +46,11 @@ fn a_child_is_a_worker_of_its_own_and_sends_nothing_of_its_parents() {
         let agent = Agent::default();
         // What the parent sends before the fork is applied, and not acknowledged.
         agent.book().silent = true;
+        agent.book().config = Some(ConfigDocument {
+            version: 1,
+            hash: 1,
+            json: "7".to_owned(),
+        });
         let (_server, at) = agent.serve(&place.transport);
         let mut forker = Casting::new("forker", place, &at).start();
         forker.expect("recorded");
@@ -94,13 +99,14 @@ fn plays_a_role() {
     }
 }
 
-fn worker() -> Worker {
+fn worker() -> Worker<u32> {
     let limits = WorkerLimits {
         flush_interval: Duration::from_millis(5),
         ..WorkerLimits::default()
     };
     let builder = Worker::builder("shop")
         .transport(transport())
+        .config(0_u32)
         .limits(limits);
     builder.start().unwrap()
 }
@@ -119,15 +125,18 @@ fn fork_once() {
         }
     };
     record(7);
+    eventually("the configuration runs", || *worker.config() == 7);
     tell("recorded");
     told().next().unwrap();
     // In the cells at the fork.
     record(5);
     let child = Forked::new(|| {
         let id = worker.id();
+        assert_eq!((*worker.config(), worker.config_version()), (7, Some(1)));
         record(3);
         let grandchild = Forked::new(|| {
             assert_ne!(worker.id(), id);
+            assert_eq!(*worker.config(), 7);
             record(5);
             assert_eq!(worker.ledger().recorded, all(5));
             worker.close(A_WHILE).unwrap();

@@ -297,7 +297,7 @@ impl Show {
             .iter_mut()
             .map(Front::end)
             .collect::<Result<_, _>>()?;
-        self.wait_until_agent_has_left()?;
+        let stays = self.wait_until_agent_has_left().err();
         self.reports.read()?;
         let books = self.books(&said);
         let faults = books.faults();
@@ -315,7 +315,9 @@ impl Show {
             println!("  {}: {}", finding.detector, finding.text);
         }
         let missed = expected.compare(&self.books(&said));
-        let faults: Vec<String> = faults.into_iter().chain(missed).collect();
+        let stays = stays.map(|error| error.to_string());
+        let faults = faults.into_iter().chain(missed).chain(stays);
+        let faults: Vec<String> = faults.collect();
         if faults.is_empty() {
             println!("show: everything balances");
             return Ok(());

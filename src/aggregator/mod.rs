@@ -34,8 +34,8 @@ pub use moment::{Moment, UnixMicros};
 pub use report::{
     AttackNotice, Count, Finding, Heartbeat, Level, Listing, Report, Spread, WorkerReport,
 };
-pub use series::{LABELS_MAX, OVERFLOW, Series, TEXT_LEN_MAX};
+pub use series::{KEY_LEN_MAX, LABELS_MAX, OVERFLOW, Series, TEXT_LEN_MAX};
 pub use worker::{
-    AskError, CloseError, Counter, FlushError, Gauge, Histogram, Inventory, Policy, ReportError,
-    Rule, Snapshot, StartError, Worker, WorkerBuilder, WorkerCounters, WorkerLimits,
+    AskError, CloseError, Counter, FlushError, Gauge, Histogram, Inventory, Policy, Question,
+    ReportError, Rule, Snapshot, StartError, Worker, WorkerBuilder, WorkerCounters, WorkerLimits,
 };

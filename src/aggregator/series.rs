@@ -8,6 +8,8 @@ use super::readable;
 
 /// The longest name, label or label's value, in bytes. Longer ones are cut at a character.
 pub const TEXT_LEN_MAX: usize = 128;
+/// The longest key of an inventory, in bytes: a route or URL fits.
+pub const KEY_LEN_MAX: usize = 512;
 /// The most labels of one series. Further ones are left out.
 pub const LABELS_MAX: usize = 8;
 /// The label of the series that takes what goes beyond a bound on the number of series.
@@ -83,6 +85,11 @@ impl fmt::Display for Series {
 /// The beginning of a text, at most [`TEXT_LEN_MAX`] bytes.
 pub(crate) fn cut(text: &str) -> &str {
     &text[..text.floor_char_boundary_at(TEXT_LEN_MAX)]
+}
+
+/// The beginning of a key, at most [`KEY_LEN_MAX`] bytes.
+pub(crate) fn cut_key(key: &str) -> &str {
+    &key[..key.floor_char_boundary_at(KEY_LEN_MAX)]
 }
 
 /// `str::floor_char_boundary`, which came after the oldest Rust we promise.

@@ -2,7 +2,7 @@
 //! more.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
 use wayside::aggregator::{
@@ -76,9 +76,40 @@ impl Known {
 pub struct Agent {
     book: Arc<Mutex<Book>>,
     peers: Arc<Mutex<HashMap<PeerKey, WorkerId>>>,
+    gate: Arc<Gate>,
+}
+
+/// Shut, nothing that is said to the agent gets any further: its thread hangs in the first of it.
+#[derive(Default)]
+struct Gate {
+    shut: Mutex<bool>,
+    opened: Condvar,
+}
+
+impl Gate {
+    fn pass(&self) {
+        let shut = self.shut.lock().unwrap();
+        drop(self.opened.wait_while(shut, |shut| *shut).unwrap());
+    }
+}
+
+/// The agent hangs for as long as this is there.
+pub struct Hanging(Arc<Gate>);
+
+impl Drop for Hanging {
+    fn drop(&mut self) {
+        *self.0.shut.lock().unwrap() = false;
+        self.0.opened.notify_all();
+    }
 }
 
 impl Agent {
+    /// Stays connected and does nothing, as a process that was stopped.
+    pub fn hang(&self) -> Hanging {
+        *self.gate.shut.lock().unwrap() = true;
+        Hanging(Arc::clone(&self.gate))
+    }
+
     pub fn book(&self) -> MutexGuard<'_, Book> {
         self.book.lock().unwrap()
     }
@@ -138,6 +169,7 @@ impl Agent {
 
 impl Handler<Reports> for Agent {
     fn event(&mut self, peer: &Peer<Reports>, event: WorkerEvent) {
+        self.gate.pass();
         let Some(worker) = self.peers.lock().unwrap().get(&peer.key()).copied() else {
             return;
         };
@@ -166,6 +198,7 @@ impl Handler<Reports> for Agent {
         request: WorkerRequest,
         responder: Responder<Reports>,
     ) {
+        self.gate.pass();
         let worker = self.peers.lock().unwrap().get(&peer.key()).copied();
         let reply = match (request, worker) {
             (WorkerRequest::Hello(hello), _) => self.hello(peer, hello),

@@ -64,3 +64,50 @@ fn questions_of_the_applications_own_are_answered() {
         );
     });
 }
+
+#[test]
+fn a_question_has_an_answer_also_without_the_agents() {
+    on_every_transport(|place| {
+        let agent = Agent::default();
+        let (server, at) = agent.serve(&place.transport);
+        let worker = Worker::builder("shop").transport(at).start().unwrap();
+        let echo = worker.question("echo", 7_u32).timeout(A_WHILE);
+        let known = echo.clone().last_known();
+        assert_eq!(echo.ask(&1_u32), 1);
+        assert_eq!(known.ask(&2_u32), 2);
+        assert_eq!(worker.counters().fallbacks, 0);
+        let nobody = worker.question("chess", 7_u32).timeout(A_WHILE);
+        assert_eq!(nobody.ask(&1_u32), 7);
+        let wrong = worker.question("echo", String::new()).timeout(A_WHILE);
+        assert_eq!(wrong.ask(&300_u32), "");
+        assert_eq!(worker.counters().fallbacks, 2);
+
+        drop(server);
+        let soon = Duration::from_millis(20);
+        let (echo, known) = (echo.timeout(soon), known.timeout(soon));
+        assert_eq!(echo.ask(&1_u32), 7);
+        // The same question only, and only if it was asked in this way.
+        assert_eq!((known.ask(&2_u32), known.ask(&1_u32)), (2, 7));
+        worker.ask::<_, u32>("echo", &1_u32, soon).unwrap_err();
+        assert_eq!(worker.counters().fallbacks, 6);
+        assert_eq!(worker.ledger().recorded.counted, 6);
+    });
+}
+
+#[test]
+fn nobody_waits_for_an_agent_that_has_refused_the_worker() {
+    on_every_transport(|place| {
+        let agent = Agent::default();
+        agent.book().closed = true;
+        let (_server, at) = agent.serve(&place.transport);
+        let worker = Worker::builder("shop").transport(at).start().unwrap();
+        eventually("it is refused", || worker.counters().hellos_refused > 0);
+        let hour = Duration::from_secs(3600);
+        let rule = worker.rule("login").policy(Policy::Closed).timeout(hour);
+        assert!(!rule.allow("bob"));
+        assert_eq!(worker.question("echo", 7_u32).timeout(hour).ask(&1_u32), 7);
+        let refused = worker.ask::<_, u32>("echo", &1_u32, hour);
+        assert!(matches!(refused, Err(AskError::NoAgent)), "{refused:?}");
+        assert_eq!(worker.counters().fallbacks, 3);
+    });
+}

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use serde::Deserialize;
-use wayside::aggregator::{AgentPush, ConfigDocument, Worker};
+use wayside::Limits;
+use wayside::aggregator::{AgentPush, CUT_MARK, ConfigDocument, Worker};
 
 use crate::agent::{A_WHILE, Agent};
 use crate::support::*;
@@ -66,6 +67,36 @@ fn a_configuration_comes_with_the_welcome_and_by_push_and_a_bad_one_is_refused()
         let hash = agent.book().hellos.last().unwrap().config_hash;
         assert_eq!(hash, Some(100));
     });
+}
+
+/// The decoder's words quote the document, and may be longer.
+#[test]
+fn a_reason_longer_than_the_agent_takes_is_cut_and_holds_nothing_up() {
+    for frame_len_max in [1024, 1 << 20] {
+        on_every_transport(|place| {
+            let agent = Agent::default();
+            let limits = Limits {
+                frame_len_max,
+                ..Limits::default()
+            };
+            let (server, at) = agent.serve_within(&place.transport, limits);
+            let worker = Worker::builder("shop").transport(at).config(0_u64);
+            let worker = worker.start().unwrap();
+            worker.flush(A_WHILE).unwrap();
+            eventually("it has come", || !agent.book().hellos.is_empty());
+            // Six letters in its words.
+            let each = "\u{7f}".repeat(300);
+            server.broadcast(&AgentPush::Config(document(1, &format!("\"{each}\""))));
+            eventually("it is refused", || !agent.book().config_refused.is_empty());
+            let (version, why) = agent.book().config_refused.remove(0);
+            assert_eq!(version, 1);
+            assert!(why.starts_with("invalid type: string"), "{why}");
+            assert_eq!(why.ends_with(CUT_MARK), frame_len_max == 1024, "{why}");
+            worker.counter("requests").one();
+            worker.close(A_WHILE).unwrap();
+            assert_eq!(agent.the_worker(|known| known.totals().counted), 1);
+        });
+    }
 }
 
 #[test]

@@ -275,6 +275,34 @@ fn much_that_is_new_is_sent_before_its_time_and_what_is_only_counted_is_not() {
 }
 
 #[test]
+fn a_flush_brings_gauges_and_waits_for_them() {
+    on_every_transport(|place| {
+        let agent = Agent::default();
+        let (server, at) = agent.serve(&place.transport);
+        let limits = WorkerLimits {
+            // Longer than a time can be added to.
+            flush_interval: Duration::MAX,
+            ..WorkerLimits::default()
+        };
+        let builder = Worker::builder("shop").transport(at).limits(limits);
+        let worker = builder.start().unwrap();
+        let open = worker.gauge("open");
+        for value in [2.5, 3.5, 0.0] {
+            open.set(value);
+            worker.flush(A_WHILE).unwrap();
+            let said = agent.the_worker(|known| known.gauges()["open"]);
+            assert_eq!(said, value);
+        }
+        // With nothing to say nobody need be there.
+        drop(server);
+        worker.flush(A_WHILE).unwrap();
+        open.set(1.0);
+        let error = worker.flush(Duration::from_millis(20)).unwrap_err();
+        assert!(error.ledger.pending.is_zero());
+    });
+}
+
+#[test]
 fn gauges_are_said_again_to_each_agent_that_welcomes() {
     on_every_transport(|place| {
         let agent = Agent::default();

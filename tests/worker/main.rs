@@ -14,4 +14,5 @@ mod asking;
 mod attacks;
 mod config;
 mod delivery;
+mod hanging;
 mod settings;

@@ -8,16 +8,13 @@ use serde::{Deserialize, Serialize};
 
 use super::bounds::{AgentBounds, count};
 use crate::aggregator::{
-    Batch, Buckets, Count, Distribution, Listing, OVERFLOW, Series, Sighting, Spread, TEXT_LEN_MAX,
-    Totals, UnixMicros,
+    Batch, Buckets, Count, Distribution, KEY_LEN_MAX, Listing, OVERFLOW, Series, Sighting, Spread,
+    TEXT_LEN_MAX, Totals, UnixMicros,
 };
 
 /// Overflow series of different names, beyond the bound on all others. Those of further names share
 /// one.
 const OVERFLOW_NAMES_MAX: usize = 64;
-
-/// The longest key of an inventory, in bytes: a route or a URL fits.
-const KEY_LEN_MAX: usize = 4 * TEXT_LEN_MAX;
 
 /// What all workers of an application have done since the last heartbeat was frozen.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]

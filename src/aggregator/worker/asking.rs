@@ -1,12 +1,20 @@
 //! Questions to the agent, and what holds when it does not answer.
 
-use std::collections::HashMap;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
-use super::core::Core;
+use super::core::{Core, Process, deadline};
+use super::error::AskError;
+use super::last_known::Asked;
+use crate::aggregator::message::{AgentReply, WorkerRequest};
+use crate::aggregator::series::Series;
+use crate::ambient;
+use crate::client::CallError;
+use crate::envelope::{self, EncodeError};
 
 /// What holds when the agent does not say in time whether something is within its limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
@@ -89,80 +97,220 @@ impl Rule {
     /// Whether so many more are.
     #[must_use]
     pub fn allow_cost(&self, key: &str, cost: u32) -> bool {
-        let core = self.core.current();
-        let process = core.process();
-        match process.allow(&self.name, key, cost, self.timeout) {
-            Some(allowed) => {
-                if self.policy == Policy::LastKnown {
-                    process.last_known().keep(&self.name, key, allowed);
-                }
-                allowed
+        let process = self.core.current().process();
+        let asked = || Asked::Rule {
+            name: self.name.clone(),
+            key: key.to_owned(),
+        };
+        if let Some(allowed) = process.allow(&self.name, key, cost, self.timeout) {
+            if self.policy == Policy::LastKnown {
+                let answer = vec![u8::from(allowed)];
+                process.last_known().keep(asked(), answer);
             }
-            None => {
-                process.count_fallback(&self.name, self.policy);
-                match self.policy {
-                    Policy::Open => true,
-                    Policy::Closed => false,
-                    Policy::LastKnown => process.last_known().find(&self.name, key).unwrap_or(true),
-                }
-            }
+            return allowed;
+        }
+        process.count_fallback(("rule", &self.name), self.policy.name());
+        match self.policy {
+            Policy::Open => true,
+            Policy::Closed => false,
+            Policy::LastKnown => process.last_known().find(&asked()) != Some(&[0]),
         }
     }
 }
 
-impl std::fmt::Debug for Rule {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Rule({}, else {})", self.name, self.policy.name())
     }
 }
 
-/// The last answers, at most so many: when a half is full the older half is forgotten.
-#[derive(Debug)]
-pub(crate) struct LastKnown {
-    young: HashMap<(String, String), bool>,
-    old: HashMap<(String, String), bool>,
-    half: usize,
+/// A question of the application's own, with the answer that holds if there is none in time. From
+/// [`Worker::question`](super::Worker::question).
+///
+/// ```
+/// use std::time::Duration;
+///
+/// # let worker = wayside::aggregator::Worker::builder("shop").start()?;
+/// let is_bot = worker.question("is_bot", false).timeout(Duration::from_millis(20)).last_known();
+/// assert!(!is_bot.ask("Mozilla/5.0")); // there is no agent
+/// assert_eq!(worker.counters().fallbacks, 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+#[must_use = "nothing is asked before `ask`"]
+pub struct Question<A> {
+    core: Arc<Core>,
+    topic: String,
+    otherwise: A,
+    last_known: bool,
+    timeout: Duration,
 }
 
-impl LastKnown {
-    pub(crate) fn new(max: u32) -> Self {
+impl<A> Question<A> {
+    pub(crate) fn new(core: Arc<Core>, topic: &str, otherwise: A) -> Self {
+        let timeout = core.limits().allow_timeout;
         Self {
-            young: HashMap::new(),
-            old: HashMap::new(),
-            half: usize::try_from(max / 2).unwrap_or(usize::MAX),
+            core,
+            topic: topic.to_owned(),
+            otherwise,
+            last_known: false,
+            timeout,
         }
     }
 
-    fn keep(&mut self, rule: &str, key: &str, allowed: bool) {
-        if self.young.len() >= self.half {
-            self.old = std::mem::take(&mut self.young);
-        }
-        if self.half > 0 {
-            let key = (rule.to_owned(), key.to_owned());
-            self.young.insert(key, allowed);
-        }
+    /// What the agent has answered last to the same question holds if there is no answer. If it never has,
+    /// or so long ago that it is forgotten, the other one does.
+    pub fn last_known(mut self) -> Self {
+        self.last_known = true;
+        self
     }
 
-    fn find(&self, rule: &str, key: &str) -> Option<bool> {
-        let key = (rule.to_owned(), key.to_owned());
-        self.young.get(&key).or_else(|| self.old.get(&key)).copied()
+    /// How long to wait for an answer.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_last_answers_are_known_and_no_more_than_the_bound() {
-        let mut known = LastKnown::new(10);
-        for number in 0..1000 {
-            known.keep("login", &number.to_string(), number % 2 == 0);
-            assert!(known.young.len() + known.old.len() <= 10);
+impl<A: Clone + DeserializeOwned> Question<A> {
+    /// The agent's answer, or what holds without one. Blocks at most for the timeout.
+    #[must_use]
+    pub fn ask<Q: Serialize + ?Sized>(&self, question: &Q) -> A {
+        let process = self.core.current().process();
+        let policy = if self.last_known {
+            Policy::LastKnown.name()
+        } else {
+            "otherwise"
+        };
+        let Ok(question) = encode(question) else {
+            process.count_fallback(("topic", &self.topic), policy);
+            return self.otherwise.clone();
+        };
+        let asked = || Asked::Question {
+            topic: self.topic.clone(),
+            question: question.clone(),
+        };
+        let answer = process.answer(&self.topic, question.clone(), self.timeout);
+        if let Ok((answer, decoded)) = answer.and_then(with_decoded) {
+            if self.last_known {
+                process.last_known().keep(asked(), answer);
+            }
+            return decoded;
         }
-        assert_eq!(known.find("login", "999"), Some(false));
-        assert_eq!(known.find("login", "998"), Some(true));
-        assert_eq!(known.find("login", "1"), None);
-        assert_eq!(known.find("logout", "999"), None);
+        process.count_fallback(("topic", &self.topic), policy);
+        let known = if self.last_known {
+            let known = process.last_known();
+            let answer = known.find(&asked());
+            answer.and_then(|answer| envelope::decode_body(answer).ok())
+        } else {
+            None
+        };
+        known.unwrap_or_else(|| self.otherwise.clone())
+    }
+}
+
+impl<A> fmt::Debug for Question<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Question({})", self.topic)
+    }
+}
+
+fn with_decoded<A: DeserializeOwned>(answer: Vec<u8>) -> Result<(Vec<u8>, A), AskError> {
+    let decoded = envelope::decode_body(&answer);
+    let decoded = decoded.map_err(|reason| AskError::Mismatch(reason.to_string()))?;
+    Ok((answer, decoded))
+}
+
+fn encode<Q: Serialize + ?Sized>(question: &Q) -> Result<Vec<u8>, AskError> {
+    envelope::encode_body(question, u32::MAX).map_err(|error| {
+        AskError::Mismatch(match error {
+            EncodeError::Refused(error) => error.to_string(),
+            EncodeError::TooLong { .. } => "it is too long".to_owned(),
+        })
+    })
+}
+
+/// [`Worker::ask`](super::Worker::ask), whose errors are counted as fallbacks of the caller's.
+pub(super) fn ask<Q: Serialize + ?Sized, A: DeserializeOwned>(
+    process: &Process,
+    topic: &str,
+    question: &Q,
+    timeout: Duration,
+) -> Result<A, AskError> {
+    let answer = encode(question).and_then(|question| process.answer(topic, question, timeout));
+    let decoded = answer.and_then(with_decoded);
+    if decoded.is_err() {
+        process.count_fallback(("topic", topic), "error");
+    }
+    decoded.map(|(_, decoded)| decoded)
+}
+
+impl Process {
+    /// Asks the agent, once it knows this worker; by the deadline there is an answer or an error.
+    fn call(
+        &self,
+        request: &WorkerRequest,
+        timeout: Duration,
+    ) -> Result<Option<AgentReply>, CallError> {
+        let deadline = deadline(timeout);
+        let mut state = self.state();
+        while !state.outgoing.is_ready() {
+            // An agent that has refused this worker does not change its mind within a question's time.
+            if state.outgoing.is_refused() || !self.is_reachable() {
+                return Ok(None);
+            }
+            state = match self.wait(state, deadline) {
+                Some(state) => state,
+                None => return Ok(None),
+            };
+        }
+        drop(state);
+        let Some(client) = self.client.get() else {
+            return Ok(None);
+        };
+        let left = deadline.saturating_duration_since(ambient::now());
+        match client.call(request, left)? {
+            AgentReply::HelloFirst => Ok(None),
+            reply => Ok(Some(reply)),
+        }
+    }
+
+    /// Whether the agent allows it. `None` if it does not say, or has no such rule.
+    fn allow(&self, rule: &str, key: &str, cost: u32, timeout: Duration) -> Option<bool> {
+        let request = WorkerRequest::Allow {
+            rule: rule.to_owned(),
+            key: key.to_owned(),
+            cost,
+        };
+        match self.call(&request, timeout) {
+            Ok(Some(AgentReply::Allowed(allowed))) => allowed,
+            _ => None,
+        }
+    }
+
+    /// The agent's answer to a question of the application's own.
+    fn answer(
+        &self,
+        topic: &str,
+        question: Vec<u8>,
+        timeout: Duration,
+    ) -> Result<Vec<u8>, AskError> {
+        let request = WorkerRequest::Ask {
+            topic: topic.to_owned(),
+            question,
+        };
+        match self.call(&request, timeout)? {
+            Some(AgentReply::Answer(Some(answer))) => Ok(answer),
+            Some(AgentReply::Answer(None)) => Err(AskError::NobodyAnswers(topic.to_owned())),
+            Some(AgentReply::Refused { why }) => Err(AskError::Mismatch(why)),
+            _ => Err(AskError::NoAgent),
+        }
+    }
+
+    fn count_fallback(&self, about: (&str, &str), policy: &str) {
+        self.fallbacks.one();
+        let series = Series::new("wayside.fallbacks", &[about, ("policy", policy)]);
+        let counter = self.registry().counters.cell(&series);
+        counter.add(1);
     }
 }

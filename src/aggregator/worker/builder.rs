@@ -13,7 +13,7 @@ use super::handle::Handle;
 use super::limits::{Section, WorkerLimits};
 use crate::aggregator::lifecycle::{Post, Spawn};
 use crate::aggregator::series::cut;
-use crate::limits::Limits;
+use crate::limits::{DURATION_MAX, Limits};
 use crate::settings::{Settings, SettingsError};
 use crate::transport::Transport;
 
@@ -166,9 +166,10 @@ impl<C: Send + Sync + 'static> WorkerBuilder<C> {
         recipe.token = self.own.token.or(recipe.token);
         recipe.limits = self.own.limits.unwrap_or(recipe.limits);
         recipe.client_limits = self.own.client_limits.unwrap_or(recipe.client_limits);
-        // Nothing less would leave time for anything else.
+        // Nothing less would leave time for anything else, and nothing more can be added to a time.
         let interval_min = std::time::Duration::from_millis(1);
-        recipe.limits.flush_interval = recipe.limits.flush_interval.max(interval_min);
+        let interval = &mut recipe.limits.flush_interval;
+        *interval = (*interval).clamp(interval_min, DURATION_MAX);
         if let Some(spawn) = self.agent {
             let settings = self.settings.ok_or(StartError::NoSettings)?;
             recipe.agent = Some((Post::of(&settings)?, Arc::new(spawn)));

@@ -5,27 +5,33 @@
 //! makes a [`Process`] of its own from the same [`Recipe`]. What the parent had still to send it
 //! sends itself.
 //!
-//! Locks, in the order in which they are taken: the state, the registry, the parts of an inventory.
+//! Locks, in the order in which they are taken: the way from the cells, the state, the registry, the parts
+//! of an inventory. The first is held for as long as all cells are emptied or counted, so nothing that an
+//! application does without naming a time takes it. The others are held for moments.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::asking::{LastKnown, Policy};
+use histogram::Histogram as Plain;
+
 use super::config::ConfigSlot;
+use super::counters::WorkerCounters;
 use super::courier::{self, GOODBYE_TIMEOUT, Mailbox};
 use super::error::{CloseError, FlushError, StartError};
 use super::fresh::Fresh;
+use super::last_known::LastKnown;
 use super::limits::WorkerLimits;
 use super::outgoing::{Identity, Outgoing, Tally};
+use super::pieces;
 use super::registry::Registry;
 use crate::aggregator::attack::AttackBody;
+use crate::aggregator::distribution;
 use crate::aggregator::ledger::{DropReason, Ledger, Totals};
 use crate::aggregator::lifecycle::{Post, Spawn};
-use crate::aggregator::message::{AgentReply, Hello, Reports, WorkerId, WorkerRequest};
+use crate::aggregator::message::{Hello, Reports, WorkerId};
 use crate::aggregator::moment::UnixMicros;
-use crate::aggregator::series::Series;
-use crate::client::{CallError, Client, ClientState};
+use crate::client::{Client, ClientState};
 use crate::counters::Count;
 use crate::limits::{DURATION_MAX, Limits};
 use crate::sync::lock;
@@ -155,51 +161,26 @@ pub(crate) struct Process {
     registry: Mutex<Registry>,
     /// How much there is in the cells that was not there at the last flush.
     pub(crate) fresh: Arc<Fresh>,
+    /// The way from the cells to the outgoing: whoever has it sees each number in one of the two. It goes
+    /// by way of a histogram.
+    emptying: Mutex<Plain>,
     state: Mutex<State>,
     /// Something was acknowledged, or the worker has ended.
     changed: Condvar,
     pub(crate) mailbox: Arc<Mailbox>,
     config: Arc<dyn ConfigSlot>,
-    client: OnceLock<Client<Reports>>,
+    pub(super) client: OnceLock<Client<Reports>>,
     last_known: Mutex<LastKnown>,
-    fallbacks: Count,
+    pub(super) fallbacks: Count,
     pub(crate) configs_refused: Count,
 }
 
-/// What needs the lock. It is held for as long as it takes to empty all cells.
+/// What needs the lock.
 pub(crate) struct State {
     pub(crate) outgoing: Outgoing,
     /// The ticket of the last flush.
     pub(crate) closing: Option<u64>,
     pub(crate) ended: bool,
-}
-
-/// What a worker has done so far in this process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub struct WorkerCounters {
-    /// Times that it has introduced itself to an agent: one for each connection, or more.
-    pub hellos: u64,
-    /// Times that an agent would not have it.
-    pub hellos_refused: u64,
-    /// Batches that were sent, those that were sent again included.
-    pub batches_sent: u64,
-    /// Batches that an agent has applied.
-    pub batches_taken: u64,
-    /// Attacks that were sent, those that were sent again included.
-    pub attacks_sent: u64,
-    /// Attacks that an agent has taken.
-    pub attacks_taken: u64,
-    /// Attacks of which only the kind was sent, because the agent takes no messages so long.
-    pub attacks_shortened: u64,
-    /// Times that a series was asked for beyond the bounds, and another one was given.
-    pub series_overflowed: u64,
-    /// Hits of keys beyond the bound, which count for the key `overflow`.
-    pub keys_overflowed: u64,
-    /// Questions of [`Worker::allow`](super::Worker::allow) that a policy has answered.
-    pub fallbacks: u64,
-    /// Configurations that could not be decoded.
-    pub configs_refused: u64,
 }
 
 impl Process {
@@ -230,6 +211,7 @@ impl Process {
             id,
             registry: Mutex::new(Registry::new(limits, Arc::clone(&fresh))),
             fresh,
+            emptying: Mutex::new(Plain::with_config(&distribution::config())),
             state: Mutex::new(State {
                 outgoing,
                 closing: None,
@@ -277,7 +259,7 @@ impl Process {
 
     /// Whether there is an agent, as far as is known: it is there, or the first attempt to reach it
     /// is under way.
-    fn is_reachable(&self) -> bool {
+    pub(super) fn is_reachable(&self) -> bool {
         self.client.get().is_some_and(|client| {
             matches!(
                 client.state(),
@@ -303,18 +285,24 @@ impl Process {
 
     // ---- the book ----
 
-    /// Under the lock of the state nothing can be between the cells and the outgoing.
     pub(crate) fn ledger(&self) -> Ledger {
-        let state = self.state();
-        self.ledger_of(&state)
-    }
-
-    fn ledger_of(&self, state: &State) -> Ledger {
-        let waiting = self.registry().waiting();
-        let mut ledger = state.outgoing.ledger();
+        // Nothing goes from the cells to the outgoing meanwhile.
+        let mut by_way_of = lock(&self.emptying);
+        let cells = self.registry().cells();
+        let waiting = cells.waiting(&mut by_way_of);
+        let mut ledger = self.state().outgoing.ledger();
         ledger.recorded = ledger.recorded.plus(waiting);
         ledger.pending = ledger.pending.plus(waiting);
         ledger
+    }
+
+    /// Whether everything that was recorded is acknowledged, or dropped.
+    fn is_settled(&self) -> bool {
+        let mut by_way_of = lock(&self.emptying);
+        let cells = self.registry().cells();
+        !cells.have_gauges()
+            && cells.waiting(&mut by_way_of).is_zero()
+            && self.state().outgoing.is_empty()
     }
 
     pub(crate) fn counters(&self) -> WorkerCounters {
@@ -344,36 +332,50 @@ impl Process {
     // ---- flush and close ----
 
     /// Empties the cells into the outgoing.
-    pub(crate) fn empty_cells(&self, state: &mut State) {
-        let mut registry = self.registry();
-        if state.outgoing.take_welcomed() {
-            registry.untake_gauges();
+    pub(crate) fn empty_cells(&self) {
+        let mut by_way_of = lock(&self.emptying);
+        if !self.state().ended {
+            self.move_cells(&mut by_way_of);
         }
-        let taken = registry.take();
-        drop(registry);
-        state.outgoing.handle_taken_out(taken);
+    }
+
+    /// Looking into all cells and cutting what was in them may take many milliseconds: nobody waits for it
+    /// who records, reports or asks.
+    fn move_cells(&self, by_way_of: &mut Plain) {
+        let taking = self.state().outgoing.begin_taking();
+        self.fresh.begin_again();
+        let cells = self.registry().cells();
+        if taking.gauges_again {
+            cells.untake_gauges();
+        }
+        let cut = pieces::cut(cells.take(by_way_of), taking.message_len_max);
+        self.state().outgoing.handle_taken_out(&taking, cut);
     }
 
     pub(crate) fn flush(&self, timeout: Duration) -> Result<(), FlushError> {
         let deadline = deadline(timeout);
+        // Without an agent nobody would say so.
+        if self.is_settled() {
+            return Ok(());
+        }
         let mut state = self.state();
         let ticket = state.outgoing.ask_flush();
         self.mailbox.ring();
         while !state.outgoing.is_flushed(ticket) {
-            let ledger = self.ledger_of(&state);
-            if ledger.pending.is_zero() {
-                return Ok(());
-            }
             state = match self.wait(state, deadline) {
                 Some(state) => state,
-                None => return Err(FlushError { ledger }),
+                None if self.is_settled() => return Ok(()),
+                None => {
+                    let ledger = self.ledger();
+                    return Err(FlushError { ledger });
+                }
             };
         }
         Ok(())
     }
 
     /// Waits for a change. `None` if the time is over, or there won't be one.
-    fn wait<'a>(
+    pub(super) fn wait<'a>(
         &self,
         state: MutexGuard<'a, State>,
         deadline: Instant,
@@ -388,24 +390,9 @@ impl Process {
 
     pub(crate) fn close(&self, timeout: Duration) -> Result<(), CloseError> {
         let deadline = deadline(timeout);
-        let mut state = self.state();
-        if state.closing.is_none() {
-            state.closing = Some(state.outgoing.ask_flush());
-        }
-        self.mailbox.ring();
-        while !state.outgoing.has_left() {
-            state = match self.wait(state, deadline) {
-                Some(state) => state,
-                None => {
-                    state = self.state();
-                    break;
-                }
-            };
-        }
-        let has_left = state.outgoing.has_left();
-        self.end(&mut state);
-        let ledger = self.ledger_of(&state);
-        drop(state);
+        let has_left = self.leave(deadline);
+        self.end();
+        let ledger = self.ledger();
         if has_left {
             self.say_goodbye(deadline);
             self.mailbox.wait_for_own_agent(deadline);
@@ -414,6 +401,22 @@ impl Process {
             return Err(CloseError { ledger });
         }
         Ok(())
+    }
+
+    /// Sends what is left, and takes leave. True if the agent has heard it.
+    fn leave(&self, deadline: Instant) -> bool {
+        let mut state = self.state();
+        if state.closing.is_none() {
+            state.closing = Some(state.outgoing.ask_flush());
+        }
+        self.mailbox.ring();
+        while !state.outgoing.has_left() {
+            state = match self.wait(state, deadline) {
+                Some(state) => state,
+                None => return self.state().outgoing.has_left(),
+            };
+        }
+        true
     }
 
     /// Ends the connection in order, before the process can end: an agent that shuts down would
@@ -426,78 +429,64 @@ impl Process {
     }
 
     /// Gives up what is still there.
-    pub(crate) fn end(&self, state: &mut State) {
-        if !state.ended {
-            state.ended = true;
-            self.empty_cells(state);
-            state.outgoing.abandon();
-            self.mailbox.ring();
-            self.mailbox.end_keeper();
-            self.tell();
+    pub(crate) fn end(&self) {
+        let mut by_way_of = lock(&self.emptying);
+        if std::mem::replace(&mut self.state().ended, true) {
+            return;
         }
-    }
-
-    // ---- questions ----
-
-    /// Asks the agent, once it knows this worker; by the deadline there is an answer or an error.
-    pub(crate) fn ask(
-        &self,
-        request: &WorkerRequest,
-        timeout: Duration,
-    ) -> Result<Option<AgentReply>, CallError> {
-        let deadline = deadline(timeout);
-        let mut state = self.state();
-        while !state.outgoing.is_ready() {
-            if !self.is_reachable() {
-                return Ok(None);
-            }
-            state = match self.wait(state, deadline) {
-                Some(state) => state,
-                None => return Ok(None),
-            };
-        }
-        drop(state);
-        let Some(client) = self.client.get() else {
-            return Ok(None);
-        };
-        let left = deadline.saturating_duration_since(ambient::now());
-        match client.call(request, left)? {
-            AgentReply::HelloFirst => Ok(None),
-            reply => Ok(Some(reply)),
-        }
-    }
-
-    /// Whether the agent allows it. `None` if it does not say, or has no such rule.
-    pub(crate) fn allow(
-        &self,
-        rule: &str,
-        key: &str,
-        cost: u32,
-        timeout: Duration,
-    ) -> Option<bool> {
-        let request = WorkerRequest::Allow {
-            rule: rule.to_owned(),
-            key: key.to_owned(),
-            cost,
-        };
-        match self.ask(&request, timeout) {
-            Ok(Some(AgentReply::Allowed(allowed))) => allowed,
-            _ => None,
-        }
-    }
-
-    pub(crate) fn count_fallback(&self, rule: &str, policy: Policy) {
-        self.fallbacks.one();
-        let labels = [("rule", rule), ("policy", policy.name())];
-        let series = Series::new("wayside.fallbacks", &labels);
-        let counter = self.registry().counters.cell(&series);
-        counter.add(1);
+        self.move_cells(&mut by_way_of);
+        self.state().outgoing.abandon();
+        self.mailbox.ring();
+        self.mailbox.end_keeper();
+        self.tell();
     }
 }
 
 /// Longer messages would keep others waiting.
 const MESSAGE_LEN_MAX: u32 = 1 << 20;
 
-fn deadline(timeout: Duration) -> Instant {
+pub(super) fn deadline(timeout: Duration) -> Instant {
     ambient::now() + timeout.min(DURATION_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::thread;
+
+    use super::*;
+    use crate::aggregator::attack::Attack;
+    use crate::aggregator::worker::Worker;
+
+    #[test]
+    fn nobody_waits_for_the_cells_to_be_emptied() {
+        let worker = Worker::builder("shop").start().expect("nothing can fail");
+        let routes = worker.inventory("routes");
+        // As long as it takes.
+        let process = Arc::clone(worker.core.current().process());
+        let emptying = lock(&process.emptying);
+        let (sender, done) = mpsc::channel();
+        let of_thread = worker.clone();
+        let thread = thread::spawn(move || {
+            let worker = of_thread;
+            worker.counter_with("requests", &[("method", "GET")]).one();
+            worker.gauge("open").set(1.0);
+            worker.histogram("us").record(7);
+            routes.seen("GET /");
+            worker.inventory("hosts").seen("localhost");
+            assert_eq!(worker.attack(Attack::new("x")), Some(1));
+            assert!(worker.allow("login", "eve"));
+            assert_eq!(worker.question("echo", 7).ask(&1), 7);
+            assert_eq!(worker.counters().fallbacks, 2);
+            assert!(worker.config_version().is_none());
+            sender.send(()).ok();
+        });
+        let patience = Duration::from_secs(60);
+        assert_eq!(done.recv_timeout(patience), Ok(()));
+        drop(emptying);
+        thread.join().expect("it has done all of it");
+        let recorded = worker.ledger().recorded;
+        // Requests and fallbacks; in the cells, or reported.
+        assert_eq!((recorded.counted, recorded.attacks), (3, 1));
+    }
 }

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use super::core::{Process, Recipe};
 use super::error::StartError;
 use super::outgoing::{Say, Unsaid};
+use crate::aggregator::attack::{ATTACK_TEXT_LEN_MAX, cut_to};
 use crate::aggregator::lifecycle::Keeper;
 use crate::aggregator::message::{
     AgentPush, AgentReply, ConfigDocument, Reports, WorkerEvent, WorkerRequest,
@@ -163,8 +164,7 @@ struct EndGuard(Arc<Process>);
 
 impl Drop for EndGuard {
     fn drop(&mut self) {
-        let mut state = self.0.state();
-        self.0.end(&mut state);
+        self.0.end();
     }
 }
 
@@ -215,8 +215,10 @@ impl Courier {
         let due =
             now >= self.next_flush || outgoing.is_flush_asked() || self.process.fresh.is_much();
         if outgoing.wants_more() && due {
+            drop(state);
             self.next_flush = now + self.flush_interval;
-            self.process.empty_cells(&mut state);
+            self.process.empty_cells();
+            state = self.process.state();
         }
         if let Some(ticket) = state.closing {
             if state.outgoing.is_flushed(ticket) {
@@ -253,7 +255,9 @@ impl Courier {
         // The application's code runs in it, so not under the lock.
         let said = match self.process.config().accept(document) {
             Ok(()) => WorkerEvent::ConfigRuns { version },
-            Err(why) => {
+            Err(mut why) => {
+                // A decoder's words may quote all of the document.
+                cut_to(&mut why, ATTACK_TEXT_LEN_MAX);
                 log::warn!("configuration {version} is refused: {why}");
                 self.process.configs_refused.one();
                 WorkerEvent::ConfigRefused { version, why }

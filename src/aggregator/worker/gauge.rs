@@ -108,6 +108,12 @@ impl GaugeCell {
         (now != before).then(|| number(now)).flatten()
     }
 
+    /// Whether there is something to take.
+    pub(crate) fn is_new(&self) -> bool {
+        let now = self.now.load(Ordering::Relaxed);
+        now != UNSET && now != self.taken.load(Ordering::Relaxed)
+    }
+
     /// Lets the value be taken once more: whoever took it has forgotten it.
     pub(crate) fn untake(&self) {
         self.taken.store(UNSET, Ordering::Relaxed);
@@ -134,8 +140,11 @@ mod tests {
     fn a_value_is_taken_when_it_has_changed() {
         let cell = GaugeCell::default();
         assert_eq!(cell.take(), None);
+        assert!(!cell.is_new());
         cell.add(1.5);
+        assert!(cell.is_new());
         assert_eq!(cell.take(), Some(1.5));
+        assert!(!cell.is_new());
         cell.set(f64::NAN);
         cell.add(f64::INFINITY);
         cell.set(1.5);

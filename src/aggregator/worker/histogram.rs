@@ -100,3 +100,83 @@ impl Cell for HistogramCell {
         Some(process.registry().histograms.cell(series))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::aggregator::distribution::{Distribution, RELATIVE_ERROR};
+
+    const PARTS: &[f64] = &[0.0, 0.1, 0.5, 0.9, 0.99, 0.999, 1.0];
+
+    /// Of all sizes: most numbers of 64 bits are large.
+    fn values() -> impl Strategy<Value = Vec<u64>> {
+        let value = (any::<u64>(), 0..64_u32).prop_map(|(value, shift)| value >> shift);
+        prop::collection::vec(value, 1..400)
+    }
+
+    /// The value that stands at that part of all, in their order.
+    fn exact(sorted: &[u64], part: f64) -> u64 {
+        let count = f64::from(u32::try_from(sorted.len()).expect("few"));
+        let rank = (0..sorted.len()).find(|rank| {
+            let rank = f64::from(u32::try_from(rank + 1).expect("few"));
+            rank >= part * count
+        });
+        sorted[rank.expect("no part is more than all")]
+    }
+
+    fn taken(values: &[u64]) -> Vec<Buckets> {
+        let cell = HistogramCell::default();
+        let mut by_way_of = Plain::with_config(&distribution::config());
+        // In two takings.
+        let (first, second) = values.split_at(values.len() / 2);
+        let takings = [first, second].map(|values| {
+            values.iter().for_each(|value| cell.record(*value));
+            let waiting = cell.waiting(&mut by_way_of);
+            assert_eq!(waiting, u64::try_from(values.len()).expect("few"));
+            cell.take(&mut by_way_of)
+        });
+        assert_eq!(cell.take(&mut by_way_of), None);
+        takings.into_iter().flatten().collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn what_many_have_recorded_is_merged_within_the_stated_error(
+            of_workers in prop::collection::vec(values(), 1..5), backwards: bool,
+        ) {
+            let mut parts: Vec<Buckets> = of_workers.iter().flat_map(|values| taken(values)).collect();
+            if backwards {
+                parts.reverse();
+            }
+            let mut all = Distribution::default();
+            let mut buckets = Buckets::default();
+            for part in &parts {
+                prop_assert!(all.merge(part));
+                buckets.merge(part);
+            }
+            prop_assert_eq!(&all.buckets(), &buckets);
+            prop_assert!(buckets.is_well_formed());
+            let mut sorted = of_workers.concat();
+            sorted.sort_unstable();
+            prop_assert_eq!(all.count(), u64::try_from(sorted.len())?);
+            for part in PARTS {
+                let exact = exact(&sorted, *part);
+                let said = all.quantile(*part).expect("it is not empty");
+                prop_assert!(said >= exact, "{said} for {exact} at {part}");
+                // Small numbers are exact, and so is one in 32 of the others, rounded up.
+                let most = u128::from(exact) + u128::from(exact) / 32;
+                prop_assert!(u128::from(said) <= most, "{said} for {exact} at {part}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_stated_error_is_the_one_that_is_tested() {
+        assert!((RELATIVE_ERROR - 1.0 / 32.0).abs() < f64::EPSILON);
+        assert_eq!(Distribution::default().quantile(0.5), None);
+    }
+}

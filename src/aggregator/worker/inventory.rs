@@ -11,16 +11,22 @@ use super::fresh::Fresh;
 use super::handle::{Cell, Handle};
 use crate::aggregator::message::Sighting;
 use crate::aggregator::moment::UnixMicros;
-use crate::aggregator::series::{OVERFLOW, cut};
+use crate::aggregator::series::{OVERFLOW, cut_key};
 use crate::counters::Count;
 use crate::sync::lock;
 
 /// What there is, and how often it was seen: routes, hosts, users, packages. Cheap to clone; all of
 /// one name keep one inventory.
 ///
-/// A key that was seen before takes no memory and, for some nanoseconds, a lock that is one of
-/// eight; which one follows from the key. Beyond [`WorkerLimits::keys_max`] new keys are seen as the
-/// key `overflow`. One that was not seen for a minute's flushes makes room.
+/// Of a key at most 512 bytes are looked at: longer ones that begin alike are one key.
+///
+/// To see a key takes, for some tens of nanoseconds, a lock that is one of eight; which one follows from
+/// the key. Other threads that see keys may hold it, and the flush while it looks at what was seen. A key
+/// that was seen before takes no memory. Beyond [`WorkerLimits::keys_max`] new keys are seen as the
+/// key `overflow`, which has one lock more. One that was not seen for a minute's flushes makes room.
+///
+/// When a key was seen first and last is told of each period, not of all time: the agent forgets what it has
+/// reported.
 ///
 /// ```
 /// # let worker = wayside::aggregator::Worker::builder("shop").start()?;
@@ -69,7 +75,7 @@ const IDLE_MAX: u8 = 60;
 /// The keys that were seen.
 #[derive(Debug)]
 pub(crate) struct InventoryCell {
-    parts: [Mutex<HashMap<Box<str>, Seen>>; PARTS],
+    parts: [Mutex<HashMap<Arc<str>, Seen>>; PARTS],
     hasher: RandomState,
     /// In all parts. May exceed its bound by one for each part.
     keys: AtomicUsize,
@@ -107,19 +113,26 @@ impl Seen {
         self.hits = self.hits.saturating_add(hits);
     }
 
-    fn take(&mut self, inventory: &str, key: &str) -> Option<Sighting> {
+    /// What it was until now. `None` if it was not seen.
+    fn take(&mut self) -> Option<Self> {
         if self.hits == 0 {
             self.idle = self.idle.saturating_add(1);
             return None;
         }
         self.idle = 0;
-        Some(Sighting {
+        let taken = *self;
+        self.hits = 0;
+        Some(taken)
+    }
+
+    fn of(self, inventory: &str, key: &str) -> Sighting {
+        Sighting {
             inventory: inventory.to_owned(),
             key: key.to_owned(),
-            hits: std::mem::take(&mut self.hits),
+            hits: self.hits,
             first: self.first,
             last: self.last,
-        })
+        }
     }
 }
 
@@ -137,7 +150,7 @@ impl InventoryCell {
     }
 
     pub(crate) fn seen(&self, key: &str, hits: u64, at: UnixMicros) {
-        let key = cut(key);
+        let key = cut_key(key);
         if hits == 0 {
             return;
         }
@@ -163,20 +176,23 @@ impl InventoryCell {
         }
     }
 
-    /// Takes what was seen.
+    /// Takes what was seen. Whoever records waits neither for memory nor for texts that are copied.
     pub(crate) fn take(&self, inventory: &str, into: &mut Vec<Sighting>) {
+        let mut taken: Vec<(Arc<str>, Seen)> = Vec::new();
         for part in &self.parts {
+            let len = lock(part).len();
+            taken.reserve(len);
             let mut part = lock(part);
             let before = part.len();
             part.retain(|key, seen| {
-                into.extend(seen.take(inventory, key));
+                taken.extend(seen.take().map(|seen| (Arc::clone(key), seen)));
                 seen.idle < IDLE_MAX
             });
             self.keys.fetch_sub(before - part.len(), Ordering::Relaxed);
         }
-        if let Some(seen) = &mut *lock(&self.overflow) {
-            into.extend(seen.take(inventory, OVERFLOW));
-        }
+        let overflow = lock(&self.overflow).as_mut().and_then(Seen::take);
+        let keys = taken.iter().map(|(key, seen)| seen.of(inventory, key));
+        into.extend(keys.chain(overflow.map(|seen| seen.of(inventory, OVERFLOW))));
     }
 
     /// The hits to be taken.
@@ -202,6 +218,7 @@ impl Cell for InventoryCell {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::aggregator::series::KEY_LEN_MAX;
 
     fn cell(keys_max: usize) -> InventoryCell {
         InventoryCell::new(keys_max, Arc::new(Fresh::new(1000, Arc::default())))
@@ -232,6 +249,23 @@ mod tests {
         let mut sightings = Vec::new();
         cell.take("routes", &mut sightings);
         assert_eq!((sightings[0].first.0, sightings[0].hits), (20, 2));
+    }
+
+    #[test]
+    fn a_key_is_cut_where_it_is_too_long_and_not_before() {
+        let cell = cell(10);
+        let route = "/users/:id".repeat(51);
+        for key in [
+            route.clone(),
+            format!("{route}/a/1"),
+            format!("{route}/a/2"),
+        ] {
+            cell.seen(&key, 1, UnixMicros(1));
+        }
+        let keys = taken(&cell);
+        let expected = [(route.clone(), 1), (format!("{route}/a"), 2)];
+        assert_eq!(route.len(), KEY_LEN_MAX - 2);
+        assert_eq!(keys, expected);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::settings::Size;
 /// Every bound of a worker. The fields are also the keys of the section `[worker]`.
 ///
 /// What a worker holds at most follows from them: 1 KiB for each counter, 15 KiB for each histogram,
-/// some 200 bytes for each key of an inventory, `attacks_len_max` of attacks, and one batch.
+/// up to 700 bytes for each key of an inventory (its text, of which 512 are kept, and some 100), `attacks_len_max` of attacks, and one batch.
 ///
 /// ```
 /// use std::time::Duration;
@@ -35,8 +35,9 @@ pub struct WorkerLimits {
     /// What was recorded is sent sooner when so many bytes have come together that were not there at the
     /// last sending: of series that were made, and keys of inventories that were seen.
     pub flush_len: Size,
-    /// How long the last clone that is dropped waits for what is still to be sent. With no agent in
-    /// reach it does not wait.
+    /// How long the last clone that is dropped waits for what is still to be sent, and until an agent that the
+    /// worker starts itself ([`WorkerBuilder::agent`](super::WorkerBuilder::agent)) is there to take it. With
+    /// no agent in reach, and none to be started, it does not wait.
     pub drop_timeout: Duration,
     /// The attacks that the agent has not acknowledged. More are dropped, and counted.
     pub attacks_max: u32,
@@ -50,11 +51,13 @@ pub struct WorkerLimits {
     pub histograms_max: u32,
     /// The keys of one inventory.
     pub keys_max: u32,
-    /// How long [`Worker::allow`](super::Worker::allow) waits for the agent.
+    /// How long [`Worker::allow`](super::Worker::allow) and
+    /// [`Worker::question`](super::Worker::question) wait for the agent.
     pub allow_timeout: Duration,
-    /// What it says when there is no answer.
+    /// What `allow` says when there is no answer.
     pub allow_policy: Policy,
-    /// The answers that [`Policy::LastKnown`] remembers.
+    /// The answers that [`Policy::LastKnown`] and
+    /// [`Question::last_known`](super::Question::last_known) remember, up to 4 MiB of them.
     pub last_known_max: u32,
 }
 
@@ -63,7 +66,7 @@ impl Default for WorkerLimits {
         Self {
             flush_interval: Duration::from_secs(1),
             flush_len: Size(256 << 10),
-            drop_timeout: Duration::from_secs(1),
+            drop_timeout: Duration::from_secs(3),
             attacks_max: 10_000,
             attacks_len_max: Size(16 << 20),
             series_max: 4_000,

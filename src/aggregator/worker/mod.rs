@@ -6,20 +6,24 @@
 //!   histogram, inventory
 //!   handle              how a handle finds its cell, also after a fork
 //!   registry            which cells there are, each once, within bounds
+//!   cells               all of them at a moment, to be emptied
 //!   fresh               how much of that is new since the last flush
 //!   pieces              what was in the cells, cut into batches
 //!   outgoing            what is to be said, and what has become of it: pure
 //!   courier             the thread that talks with the agent
 //!   config              the configuration, read in nanoseconds
-//!   asking              questions, and what holds without an answer
+//!   asking, last_known  questions, and what holds without an answer
+//!   counters            what a worker counts of itself
 //!   core                all of it in one process, and in its forks
 //! ```
 
 mod asking;
 mod builder;
+mod cells;
 mod config;
 mod core;
 mod counter;
+mod counters;
 mod courier;
 mod error;
 mod fresh;
@@ -27,6 +31,7 @@ mod gauge;
 mod handle;
 mod histogram;
 mod inventory;
+mod last_known;
 mod limits;
 mod outgoing;
 mod pieces;
@@ -45,15 +50,14 @@ use self::core::Core;
 use self::handle::Handle;
 use crate::aggregator::attack::{Attack, AttackBody};
 use crate::aggregator::ledger::{DropReason, Ledger};
-use crate::aggregator::message::{AgentReply, WorkerId, WorkerRequest};
+use crate::aggregator::message::WorkerId;
 use crate::aggregator::series::{Series, cut};
-use crate::envelope::{self, EncodeError};
 
-pub use self::core::WorkerCounters;
-pub use asking::{Policy, Rule};
+pub use asking::{Policy, Question, Rule};
 pub use builder::WorkerBuilder;
 pub use config::Snapshot;
 pub use counter::Counter;
+pub use counters::WorkerCounters;
 pub use error::{AskError, CloseError, FlushError, ReportError, StartError};
 pub use gauge::Gauge;
 pub use histogram::Histogram;
@@ -70,7 +74,8 @@ pub use limits::WorkerLimits;
 /// When the last clone is dropped, it gives what is still to be sent [`WorkerLimits::drop_timeout`]
 /// to leave, if there is an agent; [`close`](Worker::close) does the same with a time of your own and
 /// says what came of it. The handles (counters and so on) may outlive it, and then record for nobody.
-/// A process that ends without either (`std::process::exit`) loses what was not sent.
+/// A process that ends without either (`std::process::exit`, or a worker in a `static`, which Rust never drops)
+/// loses what was not sent: let it end with `close`.
 ///
 /// A forked child is a worker of its own: it starts with nothing, and the parent's is sent by the
 /// parent. All handles go on working there; the first use in the child starts its threads.
@@ -119,7 +124,10 @@ impl<C: Send + Sync + 'static> Worker<C> {
         self.counter_with(name, &[])
     }
 
-    /// The counter of this name and these labels. There are [`WorkerLimits::series_per_name_max`] of
+    /// The counter of this name and these labels. Names, labels and their values are cut after
+    /// [`TEXT_LEN_MAX`](crate::aggregator::TEXT_LEN_MAX) bytes, and labels beyond
+    /// [`LABELS_MAX`](crate::aggregator::LABELS_MAX) left out, here and in the other kinds of series: what
+    /// is the same then is one series. There are [`WorkerLimits::series_per_name_max`] of
     /// one name; beyond that it is the one of [`Series::overflow`].
     #[must_use]
     pub fn counter_with(&self, name: &str, labels: &[(&str, &str)]) -> Counter {
@@ -169,8 +177,11 @@ impl<C: Send + Sync + 'static> Worker<C> {
 
     // ---- reporting ----
 
-    /// Reports an attack at once, and keeps it until the agent has taken it. Long texts are cut, and
-    /// marked.
+    /// Reports an attack at once, and keeps it until the agent has taken it. Texts beyond
+    /// [`ATTACK_TEXT_LEN_MAX`](crate::aggregator::ATTACK_TEXT_LEN_MAX) bytes are cut, entries beyond
+    /// [`ATTACK_ENTRIES_MAX`](crate::aggregator::ATTACK_ENTRIES_MAX) left out, and both marked. Of one that is
+    /// still longer than the agent takes at a time only the kind is left, which
+    /// [`WorkerCounters::attacks_shortened`] counts.
     ///
     /// Its number, which with the worker's id is its id in every report; `None` if it was dropped
     /// because too many wait for an agent, which the [`ledger`](Worker::ledger) counts.
@@ -179,7 +190,10 @@ impl<C: Send + Sync + 'static> Worker<C> {
         self.give(body).ok()
     }
 
-    /// Reports a value of the application's own, as [`attack`](Worker::attack) does.
+    /// Reports a value of the application's own, as [`attack`](Worker::attack) does. Its kind is cut after
+    /// [`TEXT_LEN_MAX`](crate::aggregator::TEXT_LEN_MAX) bytes, as names are. The value is never cut: in
+    /// place of one that is longer than a message, or than the agent takes, there is
+    /// [`CUT_MARK`](crate::aggregator::CUT_MARK).
     ///
     /// ```
     /// # let worker = wayside::aggregator::Worker::builder("shop").start()?;
@@ -249,33 +263,22 @@ impl<C: Send + Sync + 'static> Worker<C> {
     }
 
     /// Asks a question of the application's own, which a detector or the agent's program answers.
-    /// Blocks at most for `timeout`.
+    /// Blocks at most for `timeout`. [`question`](Worker::question) has an answer for when there is none.
     ///
     /// # Errors
-    /// See [`AskError`].
+    /// See [`AskError`]. They are counted as [`WorkerCounters::fallbacks`].
     pub fn ask<Q, A>(&self, topic: &str, question: &Q, timeout: Duration) -> Result<A, AskError>
     where
         Q: Serialize + ?Sized,
         A: DeserializeOwned,
     {
-        let core = self.core.current();
-        let question = envelope::encode_body(question, u32::MAX).map_err(|error| {
-            AskError::Mismatch(match error {
-                EncodeError::Refused(error) => error.to_string(),
-                EncodeError::TooLong { .. } => "it is too long".to_owned(),
-            })
-        })?;
-        let request = WorkerRequest::Ask {
-            topic: topic.to_owned(),
-            question,
-        };
-        match core.process().ask(&request, timeout)? {
-            Some(AgentReply::Answer(Some(answer))) => envelope::decode_body(&answer)
-                .map_err(|reason| AskError::Mismatch(reason.to_string())),
-            Some(AgentReply::Answer(None)) => Err(AskError::NobodyAnswers(topic.to_owned())),
-            Some(AgentReply::Refused { why }) => Err(AskError::Mismatch(why)),
-            _ => Err(AskError::NoAgent),
-        }
+        asking::ask(self.core.current().process(), topic, question, timeout)
+    }
+
+    /// Questions of the application's own on this topic, with the answer that holds when the agent has none
+    /// in time.
+    pub fn question<A>(&self, topic: &str, otherwise: A) -> Question<A> {
+        Question::new(Arc::clone(&self.core), topic, otherwise)
     }
 
     // ---- itself ----

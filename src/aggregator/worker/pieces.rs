@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 
-use super::registry::Taken;
+use super::cells::Taken;
 use crate::aggregator::distribution::Buckets;
 use crate::aggregator::ledger::Totals;
 use crate::aggregator::message::Batch;
@@ -25,8 +25,11 @@ const NUMBER_LEN: usize = 10;
 /// A bucket: its index and its count.
 const BUCKET_LEN: usize = 3 + NUMBER_LEN;
 
-/// The pieces, and what did not fit into any because it alone is too long.
-pub(crate) fn cut(taken: Taken, message_len_max: usize) -> (VecDeque<Piece>, Totals) {
+/// Pieces, and what did not fit into any because it alone is too long.
+pub(crate) type Cut = (VecDeque<Piece>, Totals);
+
+/// Cuts what was taken.
+pub(crate) fn cut(taken: Taken, message_len_max: usize) -> Cut {
     let mut cutter = Cutter {
         room: message_len_max.saturating_sub(OVERHEAD_LEN),
         len: 0,

@@ -7,17 +7,13 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use histogram::Histogram as Plain;
-
+use super::cells::Cells;
 use super::counter::CounterCell;
 use super::fresh::Fresh;
 use super::gauge::GaugeCell;
 use super::histogram::HistogramCell;
 use super::inventory::InventoryCell;
 use super::limits::WorkerLimits;
-use crate::aggregator::distribution;
-use crate::aggregator::ledger::Totals;
-use crate::aggregator::message::Sighting;
 use crate::aggregator::series::{OVERFLOW, Series, cut};
 
 /// What names share that came when all series were taken.
@@ -30,15 +26,14 @@ pub(crate) struct Registry {
     pub(crate) counters: Table<CounterCell>,
     pub(crate) gauges: Table<GaugeCell>,
     pub(crate) histograms: Table<HistogramCell>,
-    inventories: BTreeMap<String, Arc<InventoryCell>>,
+    inventories: BTreeMap<Arc<str>, Arc<InventoryCell>>,
     keys_max: usize,
-    by_way_of: Plain,
     fresh: Arc<Fresh>,
 }
 
 /// Cells of one kind.
 pub(crate) struct Table<T> {
-    cells: HashMap<Series, Arc<T>>,
+    cells: HashMap<Arc<Series>, Arc<T>>,
     /// How many series there are of a name, without its overflow.
     names: HashMap<String, usize>,
     /// The sum of those.
@@ -48,15 +43,6 @@ pub(crate) struct Table<T> {
     /// The times that a series was not given because of a bound.
     overflowed: u64,
     fresh: Arc<Fresh>,
-}
-
-/// What was taken out of all cells.
-#[derive(Debug, Default, PartialEq)]
-pub(crate) struct Taken {
-    pub(crate) counters: Vec<(Series, u64)>,
-    pub(crate) gauges: Vec<(Series, f64)>,
-    pub(crate) histograms: Vec<(Series, distribution::Buckets)>,
-    pub(crate) inventories: Vec<Sighting>,
 }
 
 impl<T: Default> Table<T> {
@@ -83,11 +69,22 @@ impl<T: Default> Table<T> {
             self.total += 1;
             self.fresh.add(series.texts_len());
             *self.names.entry(series.name.clone()).or_default() += 1;
-            return Arc::clone(self.cells.entry(series.clone()).or_default());
+            return self.entry(series.clone());
         }
         self.overflowed += 1;
         let name = of_name.map_or(OTHER_NAMES, |_| &series.name);
-        Arc::clone(self.cells.entry(Series::overflow(name)).or_default())
+        self.entry(Series::overflow(name))
+    }
+
+    fn entry(&mut self, series: Series) -> Arc<T> {
+        Arc::clone(self.cells.entry(Arc::new(series)).or_default())
+    }
+
+    fn all(&self) -> Vec<(Arc<Series>, Arc<T>)> {
+        let cells = self.cells.iter();
+        cells
+            .map(|(series, cell)| (Arc::clone(series), Arc::clone(cell)))
+            .collect()
     }
 
     /// Makes sure that there is a cell for a series, and says under which one it counts.
@@ -116,14 +113,13 @@ impl Registry {
             histograms: Table::new(limits.histograms_max, per_name, &fresh),
             inventories: BTreeMap::new(),
             keys_max: usize::try_from(limits.keys_max).unwrap_or(usize::MAX),
-            by_way_of: Plain::with_config(&distribution::config()),
             fresh,
         }
     }
 
     /// The inventory of a name: the same each time.
     pub(crate) fn inventory(&mut self, name: &str) -> Arc<InventoryCell> {
-        let name = self.effective_inventory(name).to_owned();
+        let name = self.effective_inventory(name).into();
         let new = || Arc::new(InventoryCell::new(self.keys_max, Arc::clone(&self.fresh)));
         Arc::clone(self.inventories.entry(name).or_insert_with(new))
     }
@@ -145,52 +141,16 @@ impl Registry {
         }
     }
 
-    /// Takes what has come together in all cells.
-    pub(crate) fn take(&mut self) -> Taken {
-        self.fresh.begin_again();
-        let by_way_of = &mut self.by_way_of;
-        let counters = self.counters.cells.iter().filter_map(|(series, cell)| {
-            let count = cell.take();
-            (count > 0).then(|| (series.clone(), count))
-        });
-        let gauges = self.gauges.cells.iter();
-        let gauges = gauges.filter_map(|(series, cell)| Some((series.clone(), cell.take()?)));
-        let histograms = self.histograms.cells.iter().filter_map(|(series, cell)| {
-            let buckets = cell.take(by_way_of)?;
-            Some((series.clone(), buckets))
-        });
-        let mut taken = Taken {
-            counters: counters.collect(),
-            gauges: gauges.collect(),
-            histograms: histograms.collect(),
-            inventories: Vec::new(),
-        };
-        for (name, cell) in &self.inventories {
-            cell.take(name, &mut taken.inventories);
-        }
-        taken
-    }
-
-    /// What there is to be taken.
-    pub(crate) fn waiting(&mut self) -> Totals {
-        let by_way_of = &mut self.by_way_of;
-        let sum = |values: &mut dyn Iterator<Item = u64>| values.fold(0, u64::saturating_add);
-        Totals {
-            counted: sum(&mut self.counters.cells.values().map(|cell| cell.waiting())),
-            observed: sum(&mut self
-                .histograms
-                .cells
-                .values()
-                .map(|cell| cell.waiting(by_way_of))),
-            hits: sum(&mut self.inventories.values().map(|cell| cell.waiting())),
-            attacks: 0,
-        }
-    }
-
-    /// Lets all gauges be taken once more.
-    pub(crate) fn untake_gauges(&self) {
-        for cell in self.gauges.cells.values() {
-            cell.untake();
+    /// All cells that there are now. To look into them takes longer than anybody should wait who asks
+    /// for one, so that is done without the registry.
+    pub(crate) fn cells(&self) -> Cells {
+        let inventories = self.inventories.iter();
+        let inventories = inventories.map(|(name, cell)| (Arc::clone(name), Arc::clone(cell)));
+        Cells {
+            counters: self.counters.all(),
+            gauges: self.gauges.all(),
+            histograms: self.histograms.all(),
+            inventories: inventories.collect(),
         }
     }
 
@@ -211,7 +171,17 @@ impl Registry {
 
 #[cfg(test)]
 mod tests {
+    use histogram::Histogram as Plain;
+
     use super::*;
+    use crate::aggregator::distribution;
+    use crate::aggregator::worker::cells::Taken;
+
+    fn take(registry: &Registry) -> Taken {
+        registry.fresh.begin_again();
+        let mut by_way_of = Plain::with_config(&distribution::config());
+        registry.cells().take(&mut by_way_of)
+    }
 
     fn registry(series_max: u32, series_per_name_max: u32) -> Registry {
         let limits = WorkerLimits {
@@ -260,7 +230,7 @@ mod tests {
         // 32 bytes each, besides the texts.
         let count = rounds(&mut registry, 0);
         assert!((80..150).contains(&count), "{count}");
-        registry.take();
+        take(&registry);
         assert!(!registry.fresh.is_much());
         for _ in 0..100_000 {
             counter(&mut registry, "requests", 1).add(1);
@@ -268,7 +238,7 @@ mod tests {
         }
         assert!(!registry.fresh.is_much());
         // Keys that are seen again after a flush go into the next batch again.
-        registry.take();
+        take(&registry);
         (0..1000).for_each(|key| {
             let key = (key % 500).to_string();
             registry
@@ -286,7 +256,7 @@ mod tests {
         }
         assert_eq!(registry.counters.cells.len(), 101);
         assert_eq!(registry.overflowed(), (99_900, 0));
-        let taken = registry.take();
+        let taken = take(&registry);
         assert_eq!(taken.counters.len(), 101);
         let overflow = Series::overflow("requests");
         let of_overflow = taken
@@ -303,7 +273,8 @@ mod tests {
             counter(&mut registry, &format!("name{name}"), 0).add(1);
         }
         assert_eq!(registry.counters.cells.len(), 101);
-        assert_eq!(registry.waiting().counted, 100_000);
+        let mut by_way_of = Plain::with_config(&distribution::config());
+        assert_eq!(registry.cells().waiting(&mut by_way_of).counted, 100_000);
         counter(&mut registry, "name1", 7).add(1);
         let of_name = registry
             .counters

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use crate::aggregator::ledger::{DropReason, Ledger, Totals};
 use crate::aggregator::message::{Batch, WorkerRequest};
-use crate::aggregator::worker::pieces::{self, Piece};
-use crate::aggregator::worker::registry::Taken;
+use crate::aggregator::worker::cells::Taken;
+use crate::aggregator::worker::pieces::{self, Cut, Piece};
 
 /// Batches, and the book of what was put into them.
 #[derive(Debug, Default)]
@@ -41,9 +41,8 @@ struct InFlight {
 }
 
 impl Batches {
-    /// Cuts what was in the cells.
-    pub(super) fn add(&mut self, taken: Taken, len_max: usize) {
-        let (pieces, too_long) = pieces::cut(taken, len_max);
+    /// Takes what was in the cells.
+    pub(super) fn add(&mut self, (pieces, too_long): Cut) {
         let pieces_sum = pieces.iter().map(|piece| piece.totals);
         let sum = pieces_sum.fold(too_long, Totals::plus);
         self.taken = self.taken.plus(sum);
@@ -59,6 +58,13 @@ impl Batches {
     /// Whether everything so far is acknowledged.
     pub(super) fn are_settled(&self) -> bool {
         self.in_flight.is_none() && self.pieces.is_empty()
+    }
+
+    /// Whether something is on its way: gauges too, which amount to nothing.
+    pub(super) fn have_content(&self) -> bool {
+        let in_flight = self.in_flight.as_ref().map(|batch| &*batch.request);
+        let is_full = |request: &WorkerRequest| matches!(request, WorkerRequest::Batch(batch) if !is_empty(batch));
+        !self.pieces.is_empty() || in_flight.is_some_and(is_full)
     }
 
     /// What is on its way.
@@ -218,6 +224,13 @@ impl Batches {
         self.pieces.clear();
         self.in_flight = None;
     }
+}
+
+fn is_empty(batch: &Batch) -> bool {
+    batch.counters.is_empty()
+        && batch.gauges.is_empty()
+        && batch.histograms.is_empty()
+        && batch.inventories.is_empty()
 }
 
 fn list(dropped: &Ledger) -> Vec<(DropReason, Totals)> {

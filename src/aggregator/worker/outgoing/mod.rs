@@ -21,17 +21,18 @@
 
 mod attacks;
 mod batches;
+mod config_word;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests;
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use self::attacks::Attacks;
 use self::batches::Batches;
-use super::registry::Taken;
+use self::config_word::ConfigWord;
+use super::pieces::Cut;
 use crate::aggregator::attack::AttackBody;
 use crate::aggregator::ledger::{DropReason, Ledger, Totals};
 use crate::aggregator::message::{AgentReply, ConfigDocument, Hello, WorkerEvent, WorkerRequest};
@@ -100,6 +101,19 @@ pub(crate) struct Tally {
     pub(crate) attacks: attacks::Tally,
 }
 
+/// The cells are being emptied: what for, and how.
+#[derive(Debug)]
+pub(crate) struct Taking {
+    /// The last ticket of a flush that this is for.
+    asked: u64,
+    /// Attacks up to this number belong to it.
+    attack: u64,
+    /// There was a welcome: gauges are to be said again, as an agent keeps none of who is away.
+    pub(crate) gauges_again: bool,
+    /// The longest message.
+    pub(crate) message_len_max: usize,
+}
+
 /// See the module's text.
 #[derive(Debug)]
 pub(crate) struct Outgoing {
@@ -109,15 +123,15 @@ pub(crate) struct Outgoing {
     attacks: Attacks,
     /// What an agent has acknowledged.
     applied: Totals,
-    /// The configuration that runs, to be told to each agent.
-    config_runs: Option<u64>,
-    config_say: VecDeque<WorkerEvent>,
+    config: ConfigWord,
     flush: Flush,
     leaving: bool,
     leave_said: bool,
     left: bool,
-    /// There was a welcome: gauges are to be said again, as an agent keeps none of who is away.
+    /// There was a welcome since the cells were emptied.
     welcomed: bool,
+    /// The agent at the other end of this connection won't have this worker.
+    refused: bool,
     /// Nothing is tried again before.
     full_until: Option<Instant>,
     tally: Tally,
@@ -144,13 +158,13 @@ impl Outgoing {
             batches: Batches::default(),
             attacks,
             applied: Totals::default(),
-            config_runs: None,
-            config_say: VecDeque::new(),
+            config: ConfigWord::default(),
             flush: Flush::default(),
             leaving: false,
             leave_said: false,
             left: false,
             welcomed: false,
+            refused: false,
             full_until: None,
             tally: Tally::default(),
         }
@@ -199,18 +213,39 @@ impl Outgoing {
         self.phase == Phase::Ready
     }
 
+    /// Whether the agent has said that it won't have this worker. It is asked again now and then.
+    pub(crate) fn is_refused(&self) -> bool {
+        self.refused
+    }
+
+    /// Whether nothing that was taken out of the cells or reported waits for an agent's word.
+    pub(crate) fn is_empty(&self) -> bool {
+        !self.batches.have_content() && self.attacks.count() == 0
+    }
+
     /// Whether the agent is there, and nothing is in flight: the cells may be emptied.
     pub(crate) fn wants_more(&self) -> bool {
         self.phase == Phase::Ready && self.batches.are_settled()
     }
 
-    /// Takes what was in the cells.
-    pub(crate) fn handle_taken_out(&mut self, taken: Taken) {
-        if self.flush.asked > self.flush.covered {
-            self.flush.covered = self.flush.asked;
-            self.flush.attack = self.attacks.last_number();
+    /// The cells are about to be emptied, which takes a while. What is recorded or asked for meanwhile is
+    /// not part of it.
+    pub(crate) fn begin_taking(&mut self) -> Taking {
+        Taking {
+            asked: self.flush.asked,
+            attack: self.attacks.last_number(),
+            gauges_again: std::mem::take(&mut self.welcomed),
+            message_len_max: self.identity.message_len_max,
         }
-        self.batches.add(taken, self.identity.message_len_max);
+    }
+
+    /// Takes what was in the cells.
+    pub(crate) fn handle_taken_out(&mut self, taking: &Taking, cut: Cut) {
+        if taking.asked > self.flush.covered {
+            self.flush.covered = taking.asked;
+            self.flush.attack = taking.attack;
+        }
+        self.batches.add(cut);
         self.batches.load(self.attacks.recorded());
         self.see_flush();
     }
@@ -218,12 +253,7 @@ impl Outgoing {
     /// Another configuration runs, or one was refused.
     pub(crate) fn handle_config(&mut self, hash: Option<u64>, said: WorkerEvent) {
         self.identity.hello.config_hash = hash;
-        if let WorkerEvent::ConfigRuns { version } = said {
-            self.config_runs = Some(version);
-        }
-        // What was to be said of an earlier one is of no interest any more.
-        self.config_say.clear();
-        self.config_say.push_back(said);
+        self.config.set(said);
     }
 
     /// Says goodbye once everything is acknowledged.
@@ -277,6 +307,7 @@ impl Outgoing {
     /// There is another connection: nothing that was said before is known to have arrived.
     pub(crate) fn handle_connected(&mut self) {
         self.phase = Phase::Greet(None);
+        self.refused = false;
         self.full_until = None;
         self.forget_said();
     }
@@ -317,6 +348,7 @@ impl Outgoing {
             }) => {
                 self.phase = Phase::Ready;
                 self.welcomed = true;
+                self.refused = false;
                 self.settle_batch(batch_applied);
                 if known {
                     self.batches.be_sure();
@@ -324,16 +356,13 @@ impl Outgoing {
                     self.batches.doubt();
                 }
                 self.handle_attacks_taken(attack_taken, now);
-                if let Some(version) = self.config_runs {
-                    self.config_say.clear();
-                    self.config_say
-                        .push_back(WorkerEvent::ConfigRuns { version });
-                }
+                self.config.greet();
                 config
             }
             Some(reply) => {
                 self.tally.hellos_refused += 1;
                 if let AgentReply::Refused { why } = reply {
+                    self.refused = true;
                     log::warn!("the agent refuses this worker: {why}");
                 }
                 self.greet(Some(now + REFUSED_PAUSE));
@@ -402,7 +431,7 @@ impl Outgoing {
             Say::Hello(_) => self.phase = Phase::Greet(Some(now + UNANSWERED_PAUSE)),
             Say::Batch(_) => self.batches.unsaid(),
             Say::Attack(_) => self.attacks.unsaid(),
-            Say::Config(event) => self.config_say.push_front(event.clone()),
+            Say::Config(event) => self.config.unsaid(event, why),
             Say::Leave => self.leave_said = false,
         }
     }
@@ -428,11 +457,6 @@ impl Outgoing {
         self.full_until = self.full_until.filter(|until| now < *until);
     }
 
-    /// Whether there was a welcome since the last time that this was asked.
-    pub(crate) fn take_welcomed(&mut self) -> bool {
-        std::mem::take(&mut self.welcomed)
-    }
-
     /// What is to be said now, one after the other until there is nothing.
     pub(crate) fn poll_say(&mut self, now: Instant) -> Option<Say> {
         if self.full_until.is_some() {
@@ -456,7 +480,7 @@ impl Outgoing {
         if let Some(event) = self.attacks.poll(now) {
             return Some(Say::Attack(event));
         }
-        if let Some(event) = self.config_say.pop_front() {
+        if let Some(event) = self.config.poll() {
             return Some(Say::Config(event));
         }
         if let Some(request) = self.batches.poll() {

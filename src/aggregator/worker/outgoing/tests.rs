@@ -1,7 +1,7 @@
 //! A random connection and random agents, against the one fact that counts: what was recorded is
 //! applied once.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use proptest::prelude::*;
 
@@ -9,6 +9,8 @@ use super::*;
 use crate::aggregator::attack::Attack;
 use crate::aggregator::message::{Batch, WorkerId};
 use crate::aggregator::series::Series;
+use crate::aggregator::worker::cells::Taken;
+use crate::aggregator::worker::pieces;
 
 /// An agent and the way to it. What is said waits in `line` until the test lets it arrive.
 #[derive(Default)]
@@ -198,10 +200,16 @@ impl Play {
         let count = std::mem::take(&mut self.waiting);
         let series = |n: u64| Series::new(&format!("{n}{}", "x".repeat(100)), &[]);
         let counters = (0..count).map(|n| (series(n % 7), 1)).collect();
-        self.outgoing.handle_taken_out(Taken {
+        self.empty_cells(Taken {
             counters,
             ..Taken::default()
         });
+    }
+
+    fn empty_cells(&mut self, taken: Taken) {
+        let taking = self.outgoing.begin_taking();
+        let cut = pieces::cut(taken, taking.message_len_max);
+        self.outgoing.handle_taken_out(&taking, cut);
     }
 
     fn say(&mut self) {
