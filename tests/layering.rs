@@ -147,7 +147,7 @@ const ALLOWANCES: &[Allowance] = &[
     Allowance {
         of: &["wire"],
         only: &[
-            "backend", "envelope", "frame", "inbox", "limits", "outbox", "session",
+            "backend", "envelope", "frame", "identity", "inbox", "limits", "outbox", "session",
         ],
         why: "it joins a link, an inbox and an outbox, whoever has them",
     },
@@ -497,7 +497,13 @@ fn no_backend_knows_another() {
         .filter(|module| {
             !matches!(
                 *module,
-                "capabilities" | "descriptors" | "directory" | "finding" | "lock_holder" | "name"
+                "capabilities"
+                    | "descriptors"
+                    | "directory"
+                    | "finding"
+                    | "lock_holder"
+                    | "name"
+                    | "table"
             )
         })
         .collect();

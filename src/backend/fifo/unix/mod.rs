@@ -23,9 +23,16 @@ use crate::backend::{About, name};
 // What the systems do differently: `prepare` a descriptor for writing, `write` without SIGPIPE,
 // `bound_mailbox`, and `lengthen` a FIFO.
 cfg_if::cfg_if! {
-    if #[cfg(any(target_os = "linux", target_os = "android"))] {
+    if #[cfg(target_os = "linux")] {
+        mod sigpipe;
+        mod nosignal;
+        mod linux;
+        use nosignal::write as write_without_signal;
+        use linux as system;
+    } else if #[cfg(target_os = "android")] {
         mod sigpipe;
         mod linux;
+        use sigpipe::write as write_without_signal;
         use linux as system;
     } else if #[cfg(target_vendor = "apple")] {
         mod apple;
