@@ -188,6 +188,7 @@ impl AgentProcess {
             token: None,
             process: std::process::id(),
             batch_acknowledged: 0,
+            batch_sent: 0,
             attack_acknowledged: 0,
             acknowledged: Totals::default(),
             config_hash: None,

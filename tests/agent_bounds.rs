@@ -44,7 +44,7 @@ fn a_journal_holds_all_that_may_wait_for_a_sink_that_is_down() {
     let limits = JournalLimits {
         len_max: 200 << 10,
         compact_len: 16 << 10,
-        record_len_max: 64 << 10,
+        record_len_max: 150 << 10,
     };
     let rig = Rig::start(|builder| {
         let builder = builder.bounds(bounds).sink(Down);
@@ -219,6 +219,7 @@ fn a_worker_that_takes_no_configuration_so_long_is_welcome_without() {
         token: None,
         process: 1,
         batch_acknowledged: 0,
+        batch_sent: 0,
         attack_acknowledged: 0,
         acknowledged: Totals::default(),
         config_hash: None,

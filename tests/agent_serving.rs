@@ -77,6 +77,25 @@ fn percentiles_and_sightings_are_those_of_all_workers_together() {
 }
 
 #[test]
+fn what_was_sent_to_another_agent_is_not_known_here_however_often_a_worker_says_hello() {
+    let rig = Rig::start(|builder| builder);
+    let mut worker = rig.worker(1);
+    // Another agent may have applied it.
+    worker.batch_sent = 1;
+    for _ in 0..3 {
+        assert_eq!(worker.hello(), (0, 0));
+        assert!(!worker.known);
+    }
+    worker.send_batch(1, 0);
+    assert_eq!(worker.hello(), (1, 0));
+    assert!(worker.known);
+    // What it sends now is sent here, whether it arrives or not.
+    worker.batch_sent = 2;
+    worker.hello();
+    assert!(worker.known);
+}
+
+#[test]
 fn nothing_is_taken_before_the_hello() {
     let rig = Rig::start(|builder| builder);
     let mut worker = rig.worker(1);

@@ -45,6 +45,8 @@ enum Step {
     },
     Reconnect {
         worker: usize,
+        /// Hellos whose answer it does not hear.
+        unheard: u32,
     },
     /// It is away for a while.
     Away {
@@ -67,7 +69,8 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(worker, value, heard)| Step::Batch { worker, value, heard }),
         5 => (worker.clone(), 1..20_u64, heard)
             .prop_map(|(worker, count, heard)| Step::Attacks { worker, count, heard }),
-        2 => worker.prop_map(|worker| Step::Reconnect { worker }),
+        2 => (worker, 0..2_u32)
+            .prop_map(|(worker, unheard)| Step::Reconnect { worker, unheard }),
         2 => (0..WORKERS).prop_map(|worker| Step::Away { worker }),
         1 => (1..4_u128).prop_map(Step::Crowd),
         3 => Just(Step::Beat),
@@ -202,7 +205,7 @@ impl World {
                 count,
                 heard,
             } => self.attacks(worker, count, heard),
-            Step::Reconnect { worker } => self.reconnect(worker),
+            Step::Reconnect { worker, unheard } => self.reconnect_after(worker, unheard),
             Step::Away { worker } => self.away(worker),
             Step::Crowd(count) => self.crowd(count),
             Step::Beat => self.agent.as_ref().unwrap().beat(),
@@ -243,12 +246,20 @@ impl World {
         }
     }
 
-    /// Another connection. What was not heard of is sent again.
     fn reconnect(&mut self, at: usize) {
+        self.reconnect_after(at, 0);
+    }
+
+    /// Another connection. What was not heard of is sent again.
+    fn reconnect_after(&mut self, at: usize, unheard: u32) {
         let modeled = &mut self.workers[at];
         let fresh = worker_at(&self.place, modeled.worker.id.0);
         modeled.worker.client = fresh.client;
         modeled.is_there = true;
+        for _ in 0..unheard {
+            // The answer never comes; the worker says it again.
+            modeled.worker.hello();
+        }
         let (batch, attack) = modeled.worker.hello();
         if !modeled.worker.known {
             modeled.doubt();
@@ -411,6 +422,7 @@ fn stats_in(heartbeat: &Heartbeat) -> Totals {
 impl Modeled {
     fn send_batch(&mut self, value: u64) -> AgentReply {
         let stats = stats(value);
+        self.worker.batch_sent = self.seq;
         self.worker.recorded = self.worker.recorded.plus(stats);
         let is_known = self.in_flight != Some(0);
         let series = Series::new("requests", &[]);

@@ -71,6 +71,9 @@ pub struct Hello {
     pub process: u32,
     /// The last batch that an agent acknowledged; 0 is none.
     pub batch_acknowledged: u64,
+    /// The last batch that was sent to any agent; 0 is none. One that is not acknowledged may have been
+    /// applied by an agent that this one knows nothing of.
+    pub batch_sent: u64,
     /// The last attack that an agent acknowledged; 0 is none.
     pub attack_acknowledged: u64,
     /// What an agent has acknowledged of all that was recorded.

@@ -134,6 +134,7 @@ pub fn worker_at(place: &Transport, id: u128) -> Bare {
         application: "shop".to_owned(),
         token: None,
         batch_acknowledged: 0,
+        batch_sent: 0,
         attack_acknowledged: 0,
         acknowledged: Totals::default(),
         config_hash: None,
@@ -149,6 +150,7 @@ pub struct Bare {
     pub application: String,
     pub token: Option<String>,
     pub batch_acknowledged: u64,
+    pub batch_sent: u64,
     pub attack_acknowledged: u64,
     pub acknowledged: Totals,
     pub config_hash: Option<u64>,
@@ -177,6 +179,7 @@ impl Bare {
             token: self.token.clone(),
             process: std::process::id(),
             batch_acknowledged: self.batch_acknowledged,
+            batch_sent: self.batch_sent,
             attack_acknowledged: self.attack_acknowledged,
             acknowledged: self.acknowledged,
             config_hash: self.config_hash,
@@ -209,6 +212,7 @@ impl Bare {
     /// A batch with one counter.
     pub fn send_batch(&mut self, seq: u64, value: u64) -> AgentReply {
         self.recorded.counted += value;
+        self.batch_sent = seq;
         let batch = Batch {
             seq,
             counters: vec![(Series::new("requests", &[]), value)],

@@ -103,11 +103,11 @@ impl Account {
         let worker = self
             .workers
             .entry(hello.worker)
-            .or_insert_with(|| faded.unwrap_or_else(|| Worker::new(hello.process)));
+            .or_insert_with(|| faded.unwrap_or_else(|| Worker::new(hello)));
         worker.greet(hello, self.config.as_ref());
     }
 
-    /// Whether all that was ever acknowledged to a worker is known here.
+    /// Whether it is known here what became of all that a worker ever sent.
     pub(crate) fn knows(&self, hello: &Hello) -> bool {
         let present = self.workers.get(&hello.worker);
         let known = present.or_else(|| self.faded.get(&hello.worker));

@@ -22,6 +22,8 @@ const APPLICATIONS: [&str; 2] = ["shop", "cafe"];
 enum Step {
     /// The worker of this place connects, or says hello again.
     Hello(usize),
+    /// It says hello, and does not hear the answer.
+    HelloUnheard(usize),
     /// It sends its next batch: so much of the counter, histogram and key of this number.
     Batch(usize, u8, u64),
     /// It has not heard that the last batch was taken.
@@ -47,6 +49,7 @@ fn step() -> impl Strategy<Value = Step> {
     let place = 0..6_usize;
     prop_oneof![
         4 => place.clone().prop_map(Step::Hello),
+        2 => place.clone().prop_map(Step::HelloUnheard),
         8 => (place.clone(), 0..5_u8, 0..1000_u64).prop_map(|(w, c, v)| Step::Batch(w, c, v)),
         2 => place.clone().prop_map(Step::BatchAgain),
         6 => place.clone().prop_map(Step::Attack),
@@ -86,6 +89,8 @@ struct Modeled {
     last_batch: Option<Batch>,
     /// The agent may have it.
     was_sent: bool,
+    /// The last one that was sent.
+    sent: u64,
     /// What it has given up because it may have been counted.
     in_doubt: Totals,
     attacks: u64,
@@ -262,7 +267,8 @@ impl World {
 
     fn take(&mut self, step: Step) {
         match step {
-            Step::Hello(place) => self.hello(place),
+            Step::Hello(place) => self.hello(place, true),
+            Step::HelloUnheard(place) => self.hello(place, false),
             Step::Batch(place, counter, value) => {
                 if self.workers[place].last_batch.is_some() {
                     // One is in flight.
@@ -310,7 +316,7 @@ impl World {
         }
     }
 
-    fn hello(&mut self, place: usize) {
+    fn hello(&mut self, place: usize, heard: bool) {
         let worker = &self.workers[place];
         let whose = worker.whose(place);
         if !self
@@ -325,6 +331,7 @@ impl World {
             token: None,
             process: 1,
             batch_acknowledged: worker.acknowledged_batch,
+            batch_sent: worker.sent,
             attack_acknowledged: worker.acknowledged_attack,
             acknowledged: worker.acknowledged,
             config_hash: None,
@@ -334,11 +341,21 @@ impl World {
             hello: Box::new(hello),
         });
         self.sync();
+        if !heard {
+            // It does not go on before it is welcome.
+            self.gone_after_hello(place);
+            return;
+        }
         self.workers[place].connected = true;
         self.hear_welcome(place);
         if !known {
             self.workers[place].doubt();
         }
+    }
+
+    fn gone_after_hello(&mut self, place: usize) {
+        self.workers[place].connected = true;
+        self.gone(place);
     }
 
     /// What was taken and not heard of is acknowledged by the welcome.
@@ -404,6 +421,7 @@ impl World {
             return;
         };
         self.workers[place].was_sent = true;
+        self.workers[place].sent = batch.seq;
         let seq = batch.seq;
         match self.state.worker(&whose).unwrap().batch_order(seq) {
             Order::Next => self.record(Record::Batch {
@@ -581,7 +599,7 @@ impl World {
     fn settle(&mut self) {
         for place in 0..self.workers.len() {
             self.gone(place);
-            self.hello(place);
+            self.hello(place, true);
             if self.workers[place].connected {
                 self.send_batch(place, true);
                 self.send_attacks(place, self.workers[place].acknowledged_attack + 1);

@@ -24,6 +24,9 @@ pub(crate) struct Worker {
     pub(crate) left: bool,
     /// The last batch that is applied.
     pub(crate) batch_applied: u64,
+    /// Batches up to this one may have been applied by an agent that we know nothing of: as long as they
+    /// are not settled, we can't say that one was not, however often the worker says hello.
+    unsure_through: u64,
     /// The last attack that is taken.
     pub(crate) attack_taken: u64,
     /// All that was acknowledged, to this worker, by this or an earlier agent.
@@ -91,12 +94,13 @@ impl Order {
 
 impl Worker {
     /// A worker that was not known, or not any more.
-    pub(crate) fn new(process: u32) -> Self {
+    pub(crate) fn new(hello: &Hello) -> Self {
         Self {
-            process,
+            process: hello.process,
             presence: Presence::Connected,
             left: false,
             batch_applied: 0,
+            unsure_through: hello.batch_sent,
             attack_taken: 0,
             taken: Totals::default(),
             applied: Totals::default(),
@@ -126,6 +130,7 @@ impl Worker {
         let unknown = hello.acknowledged.minus(self.taken);
         if hello.batch_acknowledged > self.batch_applied {
             self.batch_applied = hello.batch_acknowledged;
+            self.unsure_through = hello.batch_sent;
             lost = Totals {
                 attacks: 0,
                 ..unknown
@@ -144,9 +149,9 @@ impl Worker {
         }
     }
 
-    /// Whether all that was ever acknowledged to it is known here.
+    /// Whether it is known here what became of all that it ever sent.
     pub(crate) fn is_known_up_to(&self, hello: &Hello) -> bool {
-        self.batch_applied >= hello.batch_acknowledged
+        self.batch_applied >= hello.batch_acknowledged.max(self.unsure_through)
     }
 
     pub(crate) fn batch_order(&self, seq: u64) -> Order {

@@ -56,7 +56,7 @@ impl ConfigUrl {
     /// How long an answer may take.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
+        self.timeout = timeout.min(crate::limits::DURATION_MAX);
         self
     }
 

@@ -199,6 +199,7 @@ impl Process {
                 token: recipe.token.clone(),
                 process: std::process::id(),
                 batch_acknowledged: 0,
+                batch_sent: 0,
                 attack_acknowledged: 0,
                 acknowledged: Totals::default(),
                 config_hash: config.hash(),

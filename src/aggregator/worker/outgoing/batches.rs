@@ -15,6 +15,8 @@ pub(super) struct Batches {
     in_flight: Option<InFlight>,
     /// The number given last.
     seq: u64,
+    /// The number of the last one that was sent.
+    pub(super) sent: u64,
     /// All that was taken out of the cells.
     pub(super) taken: Totals,
     /// The part of it that was put into batches, or dropped on the way there.
@@ -118,6 +120,7 @@ impl Batches {
         let batch = self.in_flight.as_mut().filter(|batch| !batch.said)?;
         batch.said = true;
         batch.ever_said = true;
+        self.sent = batch.seq;
         Some(Arc::clone(&batch.request))
     }
 

@@ -470,6 +470,7 @@ impl Outgoing {
                 self.tally.hellos += 1;
                 let mut hello = self.identity.hello.clone();
                 hello.acknowledged = self.applied;
+                hello.batch_sent = self.batches.sent;
                 Some(Say::Hello(WorkerRequest::Hello(hello)))
             }
             Phase::Ready => self.poll_ready(now),

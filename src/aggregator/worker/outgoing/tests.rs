@@ -23,6 +23,8 @@ struct World {
     /// The agent knows the worker.
     known: bool,
     applied: u64,
+    /// Of batches up to this one the agent can't say that no other has applied them.
+    unsure_through: u64,
     attack_taken: u64,
     /// What all agents together have applied, by batch: kept by the sink, whatever agents forget.
     sums: BTreeMap<u64, Totals>,
@@ -47,7 +49,11 @@ impl World {
         match say {
             Say::Hello(WorkerRequest::Hello(hello)) => {
                 self.greeted = true;
-                let known = self.known && self.applied >= hello.batch_acknowledged;
+                if !self.known || self.applied < hello.batch_acknowledged {
+                    self.unsure_through = hello.batch_sent;
+                }
+                let settled = hello.batch_acknowledged.max(self.unsure_through);
+                let known = self.known && self.applied >= settled;
                 self.known = true;
                 self.applied = self.applied.max(hello.batch_acknowledged);
                 self.attack_taken = self.attack_taken.max(hello.attack_acknowledged);
@@ -174,6 +180,7 @@ impl Play {
             token: None,
             process: 1,
             batch_acknowledged: 0,
+            batch_sent: 0,
             attack_acknowledged: 0,
             acknowledged: Totals::default(),
             config_hash: None,
@@ -380,6 +387,34 @@ proptest! {
         prop_assert_eq!(ledger.applied.attacks, taken);
         prop_assert_eq!(play.world.last_recorded.counted, play.recorded.counted);
     }
+}
+
+#[test]
+fn a_welcome_that_never_came_makes_nothing_sure() {
+    let mut play = Play::new();
+    // One agent applies a batch and is gone with its answer; the next one has no memory of it, and its
+    // first welcome is lost.
+    let steps = [
+        Step::Connect,
+        Step::Say,
+        Step::Arrive,
+        Step::Reply,
+        Step::Record(1),
+        Step::Flush,
+        Step::Say,
+        Step::Arrive,
+        Step::Forget,
+        Step::Connect,
+        Step::Say,
+        Step::Arrive,
+        Step::Unanswered,
+    ];
+    for step in steps {
+        play.take(&step);
+    }
+    play.settle();
+    let in_doubt = play.outgoing.ledger().dropped[&DropReason::InDoubt];
+    assert_eq!((in_doubt.counted, play.world.sums[&1].counted), (1, 1));
 }
 
 #[test]
