@@ -26,8 +26,8 @@ const PAUSE_MAX: Duration = Duration::from_secs(3600);
 /// | 408, 425, 429, 5xx, none in time, no connection | given again, after pauses that grow |
 /// | anything else | never given again, and counted as dropped. Redirects are not followed |
 ///
-/// `https:` needs the feature `rustls` (or another for TLS) of the crate `ureq`, named in the program's
-/// own `Cargo.toml`.
+/// `https:` needs the feature `rustls` of the crate `ureq`, named in the program's own `Cargo.toml`. Servers are
+/// then known by the public authorities that it brings; the system's list and private authorities are not asked.
 ///
 /// ```
 /// use std::time::Duration;
