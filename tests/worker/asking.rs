@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use wayside::aggregator::{AskError, Policy, Worker};
+use wayside::aggregator::{AskError, Policy, Worker, WorkerLimits};
 
 use crate::agent::{A_WHILE, Agent};
 use crate::support::*;
@@ -100,14 +100,20 @@ fn nobody_waits_for_an_agent_that_has_refused_the_worker() {
         let agent = Agent::default();
         agent.book().closed = true;
         let (_server, at) = agent.serve(&place.transport);
-        let worker = Worker::builder("shop").transport(at).start().unwrap();
-        eventually("it is refused", || worker.counters().hellos_refused > 0);
         let hour = Duration::from_secs(3600);
+        let limits = WorkerLimits {
+            drop_timeout: hour,
+            ..WorkerLimits::default()
+        };
+        let builder = Worker::builder("shop").transport(at).limits(limits);
+        let worker = builder.start().unwrap();
+        eventually("it is refused", || worker.counters().hellos_refused > 0);
         let rule = worker.rule("login").policy(Policy::Closed).timeout(hour);
         assert!(!rule.allow("bob"));
         assert_eq!(worker.question("echo", 7_u32).timeout(hour).ask(&1_u32), 7);
         let refused = worker.ask::<_, u32>("echo", &1_u32, hour);
         assert!(matches!(refused, Err(AskError::NoAgent)), "{refused:?}");
         assert_eq!(worker.counters().fallbacks, 3);
+        // At the drop neither.
     });
 }

@@ -31,8 +31,8 @@ const PAUSE_MAX: Duration = Duration::from_secs(3600);
 /// ([`SinkStatus::last_error`](crate::aggregator::SinkStatus::last_error)) until somebody mends it, if
 /// need be with another build that has the same journal.
 ///
-/// `https:` needs the feature `rustls` (or another for TLS) of the crate `ureq`, named in the program's
-/// own `Cargo.toml`.
+/// `https:` needs the feature `rustls` of the crate `ureq`, named in the program's own `Cargo.toml`. Servers are
+/// then known by the public authorities that it brings; the system's list and private authorities are not asked.
 ///
 /// ```
 /// use std::time::Duration;

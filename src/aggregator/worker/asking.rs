@@ -1,5 +1,6 @@
 //! Questions to the agent, and what holds when it does not answer.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,10 +12,11 @@ use super::core::{Core, Process, deadline};
 use super::error::AskError;
 use super::last_known::Asked;
 use crate::aggregator::message::{AgentReply, WorkerRequest};
-use crate::aggregator::series::Series;
+use crate::aggregator::series::{Series, cut};
 use crate::ambient;
 use crate::client::CallError;
 use crate::envelope::{self, EncodeError};
+use crate::sync::lock;
 
 /// What holds when the agent does not say in time whether something is within its limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
@@ -215,6 +217,21 @@ impl<A> fmt::Debug for Question<A> {
     }
 }
 
+/// The rules that were asked for and that no agent has, to be told of once each.
+#[derive(Debug, Default)]
+pub(crate) struct UnknownRules(BTreeSet<String>);
+
+impl UnknownRules {
+    /// More are not told of.
+    const MAX: usize = 64;
+
+    /// True if it is to be told of.
+    fn add(&mut self, rule: &str) -> bool {
+        let is_new = self.0.len() < Self::MAX && !self.0.contains(rule);
+        is_new && self.0.insert(cut(rule).to_owned())
+    }
+}
+
 fn with_decoded<A: DeserializeOwned>(answer: Vec<u8>) -> Result<(Vec<u8>, A), AskError> {
     let decoded = envelope::decode_body(&answer);
     let decoded = decoded.map_err(|reason| AskError::Mismatch(reason.to_string()))?;
@@ -283,6 +300,12 @@ impl Process {
             cost,
         };
         match self.call(&request, timeout) {
+            Ok(Some(AgentReply::Allowed(None))) => {
+                if lock(&self.unknown_rules).add(rule) {
+                    log::warn!("the agent has no rule `{rule}`: the policy answers for it");
+                }
+                None
+            }
             Ok(Some(AgentReply::Allowed(allowed))) => allowed,
             _ => None,
         }
@@ -312,5 +335,22 @@ impl Process {
         let series = Series::new("wayside.fallbacks", &[about, ("policy", policy)]);
         let counter = self.registry().counters.cell(&series);
         counter.add(1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rule_that_no_agent_has_is_told_of_once() {
+        let mut unknown = UnknownRules::default();
+        assert!(unknown.add("logn"));
+        assert!(!unknown.add("logn"));
+        let long = "x".repeat(1000);
+        assert!(unknown.add(&long));
+        assert!(!unknown.add(&long));
+        let told = (0..1000).filter(|rule| unknown.add(&rule.to_string()));
+        assert_eq!(told.count(), UnknownRules::MAX - 2);
     }
 }

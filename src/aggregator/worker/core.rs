@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use histogram::Histogram as Plain;
 
+use super::asking::UnknownRules;
 use super::config::ConfigSlot;
 use super::counters::WorkerCounters;
 use super::courier::{self, GOODBYE_TIMEOUT, Mailbox};
@@ -144,7 +145,8 @@ impl Drop for Core {
             std::mem::forget(Arc::clone(&self.process));
             return;
         }
-        let timeout = if self.process.is_reachable() || self.recipe.agent.is_some() {
+        let is_to_come = self.process.is_reachable() || self.recipe.agent.is_some();
+        let timeout = if is_to_come && !self.process.state().outgoing.is_refused() {
             self.recipe.limits.drop_timeout
         } else {
             Duration::ZERO
@@ -171,6 +173,7 @@ pub(crate) struct Process {
     config: Arc<dyn ConfigSlot>,
     pub(super) client: OnceLock<Client<Reports>>,
     last_known: Mutex<LastKnown>,
+    pub(super) unknown_rules: Mutex<UnknownRules>,
     pub(super) fallbacks: Count,
     pub(crate) configs_refused: Count,
 }
@@ -223,6 +226,7 @@ impl Process {
             config,
             client: OnceLock::new(),
             last_known: Mutex::new(LastKnown::new(limits.last_known_max)),
+            unknown_rules: Mutex::default(),
             fallbacks: Count::default(),
             configs_refused: Count::default(),
         }

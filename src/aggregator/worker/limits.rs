@@ -37,7 +37,7 @@ pub struct WorkerLimits {
     pub flush_len: Size,
     /// How long the last clone that is dropped waits for what is still to be sent, and until an agent that the
     /// worker starts itself ([`WorkerBuilder::agent`](super::WorkerBuilder::agent)) is there to take it. With
-    /// no agent in reach, and none to be started, it does not wait.
+    /// no agent in reach and none to be started, or one that has refused the worker, it does not wait.
     pub drop_timeout: Duration,
     /// The attacks that the agent has not acknowledged. More are dropped, and counted.
     pub attacks_max: u32,

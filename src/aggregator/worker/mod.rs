@@ -243,7 +243,8 @@ impl<C: Send + Sync + 'static> Worker<C> {
 
     /// Whether one more of this key is within the limit of a rule, across all processes. Blocks at
     /// most for [`WorkerLimits::allow_timeout`]; without an answer [`WorkerLimits::allow_policy`]
-    /// holds. [`rule`](Worker::rule) has both for one rule.
+    /// holds. So it does for a rule that the agent does not have, which the log tells once.
+    /// [`rule`](Worker::rule) has both for one rule.
     ///
     /// ```
     /// # let worker = wayside::aggregator::Worker::builder("shop").start()?;
