@@ -15,13 +15,14 @@ export WINEPREFIX="$tools/wine" WINEDEBUG=-all
 limit=${WAYSIDE_WINE_LIMIT:-300}
 
 cargo clippy --all-targets --all-features --target $target -- -D warnings
-# The others are about Unix, or hang on what Wine does its own way with killed processes and many connections.
+# CONTRIBUTING.md says which are left out, and why.
 examples=()
 if [ $# -eq 0 ]; then
     mapfile -t examples < <(cargo build --examples --all-features --target $target --message-format=json-render-diagnostics |
         jq -r 'select(.reason == "compiler-artifact" and .target.kind == ["example"] and .executable) | .executable')
     set -- --lib
-    for test in calls conformance endpoints events lifecycle pipes pushes sessions settings tcp_keys; do
+    for test in calls conformance endpoints ends events full hostile lifecycle own_loop pipes processes pushes readme \
+        rolling_switch room sessions settings system_calls tcp_keys wire_format; do
         set -- "$@" --test "$test"
     done
 fi

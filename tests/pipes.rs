@@ -7,7 +7,9 @@
 
 mod roles;
 
+use std::fs::File;
 use std::io::{self, ErrorKind};
+use std::os::windows::io::AsRawHandle;
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
@@ -16,7 +18,8 @@ use std::{process, thread};
 use mio::windows::NamedPipe;
 use mio::{Events, Interest, Poll, Token};
 use roles::{PATIENCE, Process, hear, say};
-use wayside::backend::{Backend, Fifo, Link, Listener};
+use wayside::backend::{About, Backend, Fifo, Link, Listener};
+use windows_sys::Win32::System::Threading::{GetCurrentProcess, GetProcessHandleCount};
 
 #[test]
 fn in_a_role() {
@@ -27,6 +30,7 @@ fn in_a_role() {
         "owner" => owner(&arguments[0]),
         "crowd" => crowd(&arguments[0]),
         "last words" => last_words(&arguments[0]),
+        "come and go" => come_and_go(),
         other => panic!("no such role: {other}"),
     }
 }
@@ -77,6 +81,52 @@ fn last_words(name: &str) {
     hear();
     turns.send(&mut *link, &LAST_WORDS).unwrap();
     process::exit(0);
+}
+
+/// Listeners and links that come and go, alone in their process: says how many handles it has more then.
+fn come_and_go() {
+    let round = || {
+        let name = fresh();
+        let mut turns = Loop::new();
+        let mut listener = Fifo::new().bind(&name).unwrap();
+        turns.add(&mut listener);
+        let mut client = Fifo::new().connect(&name).unwrap();
+        turns.add(&mut client);
+        let mut server = turns.accept(&mut *listener);
+        turns.add(&mut server);
+        turns.send(&mut *client, b"x").unwrap();
+        turns.receive(&mut *server, 1).unwrap();
+        // And with something under way in both directions.
+        while client.send(&LAST_WORDS).is_ok() {}
+        while server.send(&LAST_WORDS).is_ok() {}
+    };
+    round();
+    let before = handles();
+    for _ in 0..ROUNDS {
+        round();
+    }
+    say(&format!("{before} {}", handles()));
+    hear();
+}
+
+/// So often that one handle of each would show.
+const ROUNDS: u32 = 20;
+
+/// How many handles this process has, or a number that grows with them: Wine does not count them, but a
+/// new handle has the lowest number that is free.
+#[expect(unsafe_code, reason = "the standard library can't count them")]
+fn handles() -> u32 {
+    let mut count = 0;
+    // SAFETY: takes nothing and gives a constant.
+    let process = unsafe { GetCurrentProcess() };
+    // SAFETY: the handle is this process's own, and the pointer leads to a number of ours.
+    let counted = unsafe { GetProcessHandleCount(process, &raw mut count) };
+    assert_ne!(counted, 0, "{}", io::Error::last_os_error());
+    if count == 0 && wine() {
+        let next = File::open("NUL").unwrap();
+        count = u32::try_from(next.as_raw_handle().addr() / 4).unwrap();
+    }
+    count
 }
 
 const LAST_WORDS: [u8; 4096] = [7; 4096];
@@ -336,6 +386,27 @@ fn links_outlive_their_listener_and_neither_keep_its_name_nor_look_busy() {
     assert_eq!(turns.receive(&mut *link, 1).unwrap(), b"y");
     turns.send(&mut *server, b"z").unwrap();
     assert_eq!(turns.receive(&mut *client, 1).unwrap(), b"z");
+}
+
+#[test]
+fn listeners_and_links_that_come_and_go_leave_no_handle() {
+    let mut process = Process::start("come and go", &[]);
+    let said = process.says();
+    let (before, after) = said.split_once(' ').unwrap();
+    let [before, after]: [u32; 2] = [before, after].map(|count| count.parse().unwrap());
+    assert!(after < before + ROUNDS, "{before} handles became {after}");
+}
+
+#[test]
+fn the_doctor_sees_a_listener_and_takes_nobodys_place() {
+    let name = fresh();
+    assert_eq!(Fifo::new().examine(&name), []);
+    let mut listener = Fifo::new().bind(&name).unwrap();
+    let findings = Fifo::new().examine(&name);
+    assert_eq!(findings.len(), 1, "{findings:?}");
+    assert_eq!(findings[0].about, About::Taken { pid: None });
+    let nobody = listener.accept().err().unwrap();
+    assert_eq!(nobody.kind(), ErrorKind::WouldBlock);
 }
 
 #[test]

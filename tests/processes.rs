@@ -7,6 +7,8 @@
     reason = "this is test code: it fails by panicking, and says on which transport"
 )]
 
+#[cfg(all(target_os = "linux", feature = "mqueue"))]
+mod queues;
 mod support;
 
 use std::collections::HashSet;
@@ -61,8 +63,12 @@ impl Remote {
     }
 }
 
-/// The names in the folder of a place, but for the key, which stays.
+/// What a transport has at its place: the names in the folder, but for the key, which stays; or queues.
 fn names(place: &Place) -> Vec<String> {
+    #[cfg(all(target_os = "linux", feature = "mqueue"))]
+    if place.transport.backend().capabilities().scheme == "mqueue" {
+        return queues::names(place.transport.address());
+    }
     let entries = std::fs::read_dir(place.folder.path()).unwrap();
     let mut names: Vec<_> = entries
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())

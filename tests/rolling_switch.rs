@@ -218,7 +218,14 @@ fn serve() {
     told().for_each(drop);
     let orderly = server.shutdown(PATIENCE);
     // Those that were killed are forgotten by now, where their end shows.
-    assert!(orderly || !places().iter().all(Place::shows_ends));
+    let ends_show = places().iter().all(Place::shows_ends);
+    assert!(
+        orderly
+            || !ends_show
+            || under_wine(
+                "keeps the socket of a killed process open while a poll of it is pending"
+            )
+    );
 }
 
 fn be_client() {

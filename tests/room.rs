@@ -116,7 +116,9 @@ fn waiting_for_room_ends_with_the_time_and_with_the_client() {
         serving.recorder.blocked();
         fill(&client);
         let note = long_note(0, LEN);
-        let error = client.send_within(&note, SHORT).unwrap_err();
+        // The link itself may have had room for a little more.
+        let mut attempts = (0..COUNT).map(|_| client.send_within(&note, SHORT));
+        let error = attempts.find_map(Result::err).unwrap();
         assert!(matches!(error, SendError::Full { .. }), "{error}");
         thread::scope(|scope| {
             let waiting = scope.spawn(|| client.send_within(&note, 10 * PATIENCE));
@@ -188,6 +190,10 @@ fn replies_in_step_with_the_client_all_arrive() {
 #[test]
 fn a_reply_without_room_fails_its_own_call_and_no_more() {
     in_every_mode(|place| {
+        if place.writes_behind() {
+            // Then waiting may help, and replies that had no room stand among those that had some.
+            return;
+        }
         let serving = place.serve(narrow());
         let mut sleeper = Sleeper::connect(&serving.transport, narrow());
         let client = sleeper.embedded.client();

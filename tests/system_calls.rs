@@ -261,6 +261,8 @@ fn a_call_takes_one_send_and_one_recv_on_each_side() {
         // That a message was the last a queue tells only when it is asked for another.
         let each = match place.transport.backend().capabilities().chunk_len_max {
             Some(_) => 3,
+            // On Windows neither a socket nor a pipe shows it, and that a write is done is an event, too.
+            None if cfg!(windows) => 4,
             None => 2,
         };
         let call = |number| {

@@ -383,6 +383,14 @@ impl Place {
         capabilities.end_of_peer == EndOfPeer::AtOnce
     }
 
+    /// Whether a link takes a piece that it writes later, so that there is room once more after it was
+    /// full, though nobody has read.
+    #[must_use]
+    pub fn writes_behind(&self) -> bool {
+        let capabilities = self.transport.backend().capabilities();
+        capabilities.in_flight_len_max > 0
+    }
+
     /// So many connections, or as many as a test may have where the system has few.
     #[must_use]
     pub fn at_most(&self, count: usize) -> usize {

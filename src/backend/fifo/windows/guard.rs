@@ -47,6 +47,8 @@ fn mutex_name(name: &Name) -> io::Result<U16CString> {
 
 #[cfg(test)]
 mod tests {
+    use interprocess::os::windows::security_descriptor::SecurityDescriptor;
+
     use super::*;
 
     #[test]
@@ -60,5 +62,20 @@ mod tests {
         drop(guard);
         assert!(!Guard::is_held(&name).unwrap());
         Guard::take(&name).unwrap();
+    }
+
+    #[test]
+    fn another_users_mutex_is_told_from_a_listener_of_ours() {
+        let name = Name::parse(&format!("guard-test-other-{}", std::process::id())).unwrap();
+        // As another user may make one: it lets nobody in.
+        let text = U16CString::from_str("D:P(D;;GA;;;WD)").unwrap();
+        let closed = SecurityDescriptor::deserialize(&text).unwrap();
+        let _theirs = sys::create_mutex(&mutex_name(&name).unwrap(), &closed).unwrap();
+        let error = Guard::take(&name).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+        if !super::super::under_wine("keeps nobody out of a mutex") {
+            assert!(!Guard::is_held(&name).unwrap());
+            assert!(error.to_string().contains("another user"), "{error}");
+        }
     }
 }

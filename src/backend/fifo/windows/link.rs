@@ -197,3 +197,47 @@ impl Source for PipeLink {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::time::{Duration, Instant};
+
+    use mio::{Events, Poll};
+    use windows_sys::Win32::Security::SecurityIdentification;
+
+    use super::super::sys::Instance;
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    /// An end that is not of mio's: writes, and waits until that is done.
+    fn write(mut client: &File, bytes: &[u8]) {
+        client.write_all(bytes).unwrap();
+    }
+
+    #[test]
+    fn a_server_may_see_who_its_client_is_and_not_act_as_it() {
+        let name = Name::parse(&format!("link-test-{}", std::process::id())).unwrap();
+        let descriptor = user::only_us().unwrap();
+        let pipe = sys::create_instance(&name, &descriptor, Instance::First).unwrap();
+        let client = super::super::open(&name).unwrap();
+        let mut server = PipeLink::accepted(pipe, None);
+        let mut poll = Poll::new().unwrap();
+        let both = Interest::READABLE | Interest::WRITABLE;
+        server.register(poll.registry(), Token(0), both).unwrap();
+        write(&client, b"x");
+        let deadline = Instant::now() + PATIENCE;
+        let mut events = Events::with_capacity(4);
+        while let Err(error) = server.recv(&mut [0]) {
+            assert_eq!(error.kind(), io::ErrorKind::WouldBlock, "{error}");
+            assert!(Instant::now() < deadline, "the byte does not come");
+            poll.poll(&mut events, Some(PATIENCE)).unwrap();
+        }
+        assert_eq!(server.peer().sid, Some(user::own_sid().unwrap()));
+        let level = sys::client_level(&server.pipe).unwrap();
+        if !super::super::under_wine("lets a server act as its client, whatever that allows") {
+            assert_eq!(level, SecurityIdentification);
+        }
+    }
+}

@@ -27,7 +27,7 @@ mod name;
 mod sys;
 mod user;
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::windows::fs::OpenOptionsExt;
 
@@ -71,15 +71,7 @@ pub(super) fn examine(address: &str) -> Vec<Finding> {
 
 pub(super) fn connect(address: &str) -> io::Result<Box<dyn Link>> {
     let name = Name::parse(address)?;
-    // Never blocks: when no instance waits, the open fails.
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .custom_flags(FILE_FLAG_OVERLAPPED)
-        // A server may ask who we are, but not act as us.
-        .security_qos_flags(SECURITY_IDENTIFICATION)
-        .open(name.path());
-    let file = match file {
+    let file = match open(&name) {
         Ok(file) => file,
         Err(error) if is(&error, ERROR_PIPE_BUSY) && Guard::is_held(&name)? => {
             return Err(io::ErrorKind::WouldBlock.into());
@@ -98,9 +90,31 @@ pub(super) fn connect(address: &str) -> io::Result<Box<dyn Link>> {
     Ok(Box::new(link))
 }
 
+/// Opens an instance as a client. Never blocks: when none waits, it fails.
+fn open(name: &Name) -> io::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .custom_flags(FILE_FLAG_OVERLAPPED)
+        // A server may ask who we are, but not act as us.
+        .security_qos_flags(SECURITY_IDENTIFICATION)
+        .open(name.path())
+}
+
 fn nobody_listens(name: &Name) -> io::Error {
     let text = format!("nobody listens at {name} any more");
     io::Error::new(io::ErrorKind::ConnectionRefused, text)
+}
+
+/// Whether this runs under Wine, which, unlike Windows, does what is said here.
+#[cfg(test)]
+#[expect(clippy::print_stderr, reason = "a test says what it skips")]
+fn under_wine(what_it_does: &str) -> bool {
+    let wine = std::env::var_os("WINEPREFIX").is_some();
+    if wine {
+        eprintln!("skipped: Wine {what_it_does}");
+    }
+    wine
 }
 
 /// Whether it is this error of the system.

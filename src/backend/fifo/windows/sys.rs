@@ -31,6 +31,8 @@ use windows_sys::Win32::Security::{
     SECURITY_ATTRIBUTES, SECURITY_MAX_SID_SIZE, TOKEN_IMPERSONATE, TOKEN_QUERY, TOKEN_USER,
     TokenUser,
 };
+#[cfg(test)]
+use windows_sys::Win32::Security::{SECURITY_IMPERSONATION_LEVEL, TokenImpersonationLevel};
 use windows_sys::Win32::Storage::FileSystem::{
     FILE_FLAG_FIRST_PIPE_INSTANCE, FILE_FLAG_OVERLAPPED, PIPE_ACCESS_DUPLEX,
 };
@@ -145,6 +147,31 @@ fn process_of(
 
 /// The user of the client that has opened this instance, as it was then.
 pub(super) fn client_sid(pipe: &NamedPipe) -> io::Result<String> {
+    sid_of_token(&client_token(pipe)?)
+}
+
+/// What the server may do as this client: the level of its token.
+#[cfg(test)]
+pub(super) fn client_level(pipe: &NamedPipe) -> io::Result<SECURITY_IMPERSONATION_LEVEL> {
+    let token = client_token(pipe)?;
+    let mut level: SECURITY_IMPERSONATION_LEVEL = -1;
+    let mut written = 0;
+    // SAFETY: the buffer is as long as we say; the token is open.
+    let asked = unsafe {
+        GetTokenInformation(
+            token.as_raw_handle(),
+            TokenImpersonationLevel,
+            (&raw mut level).cast(),
+            length(size_of::<SECURITY_IMPERSONATION_LEVEL>()),
+            &raw mut written,
+        )
+    };
+    succeeded(asked)?;
+    Ok(level)
+}
+
+/// The token with which the client of this instance came.
+fn client_token(pipe: &NamedPipe) -> io::Result<OwnedHandle> {
     // What the program itself has made of this thread, if anything.
     let before = thread_token(TOKEN_IMPERSONATE)?;
     // SAFETY: the handle is open as long as the pipe lives.
@@ -158,10 +185,7 @@ pub(super) fn client_sid(pipe: &NamedPipe) -> io::Result<String> {
         // This thread would go on with the rights of somebody else.
         process::abort();
     }
-    match token? {
-        Some(token) => sid_of_token(&token),
-        None => Err(io::Error::other("the client has no token")),
-    }
+    token?.ok_or_else(|| io::Error::other("the client has no token"))
 }
 
 /// What this thread impersonates.
