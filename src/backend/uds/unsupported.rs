@@ -5,7 +5,7 @@ use std::io;
 
 use super::{Capabilities, Finding, Link, Listener, Uds};
 
-const REASON: &str = "Unix domain sockets need a Unix system: use the tcp transport here";
+const REASON: &str = "Unix domain sockets need a Unix system: use the fifo or tcp transport here";
 
 pub(super) fn capabilities() -> Capabilities {
     Capabilities {
@@ -38,7 +38,7 @@ mod tests {
         for result in [uds.bind("a").map(drop), uds.connect("a").map(drop)] {
             let error = result.unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::Unsupported);
-            assert!(error.to_string().contains("tcp"), "{error}");
+            assert!(error.to_string().contains("fifo or tcp"), "{error}");
         }
         assert!(uds.capabilities().unsupported.is_some());
     }
