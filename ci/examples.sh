@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs every example to its end: once without arguments, then over each transport that its --help offers,
-# and with the agent killed half-way where it offers that.
+# and with the agent killed half-way where it offers that. First the README's own command, as it stands there.
 #
 # An example demonstrates itself: it starts the peers it needs, shows its point, and ends with success.
 # usage: ci/examples.sh [NAME...]
@@ -26,6 +26,18 @@ run() {
         exit 1
     fi
 }
+
+if [ $# -eq 0 ] && [ -e README.md ]; then
+    command=$(sed -n 's/^\(cargo run --example [^#]*[^ #]\) *#.*/\1/p' README.md | head -n 1)
+    if [ -z "$command" ]; then
+        echo "README.md doesn't say how to run an example." >&2
+        exit 1
+    fi
+    # Compiling takes its own time.
+    ${command/#cargo run/cargo build}
+    # shellcheck disable=SC2086 # It is a command and its arguments.
+    run $command
+fi
 
 for program in $programs; do
     if [ $# -gt 0 ] && [[ " $* " != *" $(basename "$program") "* ]]; then

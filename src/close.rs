@@ -16,7 +16,8 @@ pub struct ProtocolId {
 
 impl fmt::Display for ProtocolId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`{}` version {}", self.name, self.version)
+        // The peer's own words, on their way to a terminal.
+        write!(f, "`{}` version {}", self.name.escape_debug(), self.version)
     }
 }
 

@@ -62,8 +62,9 @@ impl Hello {
             });
         }
         let (hello, _): (Self, _) = envelope::decode_prefix(body)?;
-        if hello.protocol.len() > NAME_LEN_MAX {
-            return Err(CloseReason::Malformed("a protocol name beyond the limit"));
+        if !(1..=NAME_LEN_MAX).contains(&hello.protocol.len()) {
+            let what = "a protocol name that is empty or beyond the limit";
+            return Err(CloseReason::Malformed(what));
         }
         if hello.frame_len_max < FRAME_LEN_MIN {
             return Err(CloseReason::Malformed("a frame length below the least"));

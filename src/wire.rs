@@ -1,7 +1,7 @@
 //! A link and what waits for it, under one lock: where messages of any thread become bytes.
 //!
-//! Reading and writing share a link, so they share its lock, for the length of one system call.
-//! What is read is looked at outside.
+//! Reading and writing share a link, so they share its lock: for one system call of a read, and until
+//! the link takes no more of what waits to be written. What is read is looked at outside.
 //!
 //! The poll watches a link for room to write only while something waits for that room: a socket
 //! reports room whenever its peer reads, and each such report would be a wake-up for nothing, one

@@ -147,6 +147,7 @@ fn memory_stays_within_the_bounds() {
         idle_connections(place);
         pushes_that_nobody_takes(place);
         announced_lengths(place);
+        what_is_gone_leaves_nothing(place);
     });
 }
 
@@ -271,4 +272,35 @@ fn announced_lengths(place: &Place) {
     witness.say(&framed(Head::Ping { id: 1 }, &()));
     assert_eq!(witness.head(), Some(Head::Pong { id: 1 }));
     count.within(peers * KIB + SLACK, "announced lengths");
+}
+
+/// Whoever was sent much, said half of something and is gone: round after round there is not more.
+fn what_is_gone_leaves_nothing(place: &Place) {
+    if !place.shows_ends() {
+        return;
+    }
+    let scene = Scene::new(place);
+    let peers = place.at_most(30);
+    let text = "x".repeat(50 * KIB);
+    let mut begun = framed_bytes(&[0; 60 * KIB]);
+    begun.truncate(30 * KIB);
+    let mut settled = 0;
+    for round in 1..=10 {
+        let mut raws = scene.greeted(peers);
+        scene.server.broadcast(&text);
+        for raw in &mut raws {
+            raw.send_some(&begun);
+        }
+        drop(raws);
+        let gone = u64::try_from(round * peers).unwrap();
+        eventually("the server has noticed", || {
+            scene.server.counters().closed.total() == gone && scene.server.peers().is_empty()
+        });
+        if round == 2 {
+            settled = NOW.load(Ordering::Relaxed);
+        }
+        eventually("what they took is given back", || {
+            round <= 2 || NOW.load(Ordering::Relaxed) <= settled + 64 * KIB
+        });
+    }
 }

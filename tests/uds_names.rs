@@ -363,6 +363,28 @@ fn another_user_who_is_allowed_gets_in() {
     }
 }
 
+#[cfg(feature = "settings")]
+#[test]
+fn another_user_whom_the_settings_allow_gets_in() {
+    let directory = directory();
+    let Some(command) = as_nobody(directory.path()) else {
+        return;
+    };
+    let path = directory.path().join("a.sock");
+    let address = address(&path);
+    for key in ["allow_uids", "allow_gids"] {
+        let text = format!("transport = 'uds'\n[uds]\npath = '{address}'\n{key} = [{NOBODY}]");
+        let settings = wayside::Settings::from_text(&text, "wayside.toml").unwrap();
+        let transport = settings.transports().unwrap().remove(0);
+        let mut listener = transport.backend().bind(transport.address()).unwrap();
+        let mut guest = Process::start_by(command(), "client", &[address]);
+        let mut link = accept(&mut *listener).unwrap();
+        assert_eq!(link.peer().uid, Some(NOBODY));
+        send(&mut *link, b"y").unwrap();
+        assert_eq!(guest.says(), format!("Some(0) Some({})", process::id()));
+    }
+}
+
 #[test]
 fn a_client_refuses_a_server_of_another_user() {
     let directory = directory();

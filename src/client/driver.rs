@@ -562,6 +562,7 @@ impl<P: Protocol> Driver<P> {
             false
         });
         calls.end_each(wakers, |_, _| Some(lost(true)));
+        debug_assert!(unsent <= outgoing.events, "every event is counted");
         let written = outgoing.events - unsent;
         // A server that acknowledges what it can't have read is believed, not subtracted from.
         let unacknowledged = written.saturating_sub(outgoing.events_acknowledged);

@@ -32,7 +32,8 @@ pub(crate) struct Shared<P: Protocol> {
     pub(crate) limits: Limits,
 }
 
-/// Everything that needs the lock. It is held for the length of one system call at most.
+/// Everything that needs the lock. It is held while a message is encoded, and while what waits is
+/// written as far as the link takes it.
 pub(crate) struct Outgoing<R> {
     pub(crate) wire: Wire,
     pub(crate) calls: Calls<R>,

@@ -72,12 +72,26 @@ pub fn l2_recv_and_send_would_block_and_send_takes_some(fixture: &Fixture) {
     rig.check(fine, "send without room");
 }
 
-/// **L3** An edge comes for each byte after a `WouldBlock`, and for room.
+/// **L3** An edge comes for each byte after a `WouldBlock`, and for room. After a short read too, if
+/// [`Capabilities::short_recv_is_last`](crate::backend::Capabilities::short_recv_is_last) says so.
 ///
 /// # Panics
 /// If not.
 pub fn l3_readiness_is_an_edge_that_is_never_lost(fixture: &Fixture) {
-    let mut rig = Rig::new("L3");
+    each_way_to_read("L3", fixture, |rig| no_edge_is_lost(rig, fixture));
+}
+
+/// Once reading all there is, and once as far as a short read where that is claimed to be all.
+fn each_way_to_read(number: &'static str, fixture: &Fixture, test: impl Fn(&mut Rig)) {
+    test(&mut Rig::new(number));
+    if fixture.backend.capabilities().short_recv_is_last {
+        let mut rig = Rig::new(number);
+        rig.trust_short_reads();
+        test(&mut rig);
+    }
+}
+
+fn no_edge_is_lost(rig: &mut Rig, fixture: &Fixture) {
     let (_, address) = rig.bind(fixture);
     let (client, server) = rig.pair(fixture, &address);
 
@@ -137,13 +151,17 @@ pub fn l3_readiness_is_an_edge_that_is_never_lost(fixture: &Fixture) {
     });
 }
 
-/// **L4** When a peer goes, its bytes come first, then the end, again and again.
+/// **L4** When a peer goes, its bytes come first, then the end, again and again. Also to one that reads
+/// as far as a short read, as in L3.
 ///
 /// # Panics
 /// If not.
 pub fn l4_the_end_of_a_peer_follows_its_bytes(fixture: &Fixture) {
+    each_way_to_read("L4", fixture, |rig| the_end_comes_last(rig, fixture));
+}
+
+fn the_end_comes_last(rig: &mut Rig, fixture: &Fixture) {
     const LEN: usize = 4096;
-    let mut rig = Rig::new("L4");
     let told = fixture.backend.capabilities().end_of_peer == EndOfPeer::AtOnce;
     let (_, address) = rig.bind(fixture);
     for round in 0..20 {

@@ -32,6 +32,11 @@
 //! edge shows. Nothing sleeps. A wait without an event fails after 20 seconds; a call that blocks
 //! ends the process after 120. Random sizes come from a seed, which the panic's text names and the
 //! environment variable `WAYSIDE_SEED` repeats.
+//!
+//! What it does not test, as no test of one process can for any backend: that those who wait go on
+//! waiting while the system has too little of something (the second sentence of A5), and what a
+//! forked child may do with links (the second of L7). `tests/processes.rs` and `tests/fork.rs` of this
+//! crate do it for ours, and can be taken as patterns.
 
 mod backend;
 mod link;
@@ -79,7 +84,7 @@ impl Fixture {
         }
     }
 
-    /// Addresses that can't work, for B4.
+    /// Addresses that can't work, for B4. Without any, B4 proves nothing.
     #[must_use]
     pub fn impossible<A: Into<String>>(mut self, addresses: impl IntoIterator<Item = A>) -> Self {
         self.impossible = addresses.into_iter().map(Into::into).collect();
@@ -87,7 +92,7 @@ impl Fixture {
     }
 
     /// Lists the names (files, queues) that listeners and links have made and not yet removed, for
-    /// B3 and L7.
+    /// B3 and L7. Without it, these two can't see what is left.
     #[must_use]
     pub fn leftovers(mut self, list: impl Fn() -> Vec<String> + 'static) -> Self {
         self.leftovers = Box::new(list);

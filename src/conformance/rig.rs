@@ -12,6 +12,7 @@ use super::Fixture;
 use super::random::{Random, seed};
 use super::watchdog::Watchdog;
 use crate::backend::{Link, Listener};
+use crate::event_loop::is_end;
 
 /// How long a wait for an event may take. Far more than any machine needs.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -34,6 +35,8 @@ pub(super) struct End {
     pub(super) ended: Option<Option<io::Error>>,
     /// Why sending failed.
     pub(super) broken: Option<io::Error>,
+    /// An event has said that nothing more will come than what has.
+    told_of_end: bool,
 }
 
 impl End {
@@ -65,6 +68,8 @@ pub(super) struct Rig {
     pub(super) accepted: Vec<usize>,
     /// Tokens of the events of the last poll.
     pub(super) woken: Vec<usize>,
+    /// Whether a read that gives less than there was room for is taken for the last.
+    trusts_short_reads: bool,
     _watchdog: Watchdog,
 }
 
@@ -85,8 +90,14 @@ impl Rig {
             ends: Vec::new(),
             accepted: Vec::new(),
             woken: Vec::new(),
+            trusts_short_reads: false,
             _watchdog: Watchdog::over(number),
         }
+    }
+
+    /// From now on reads as a session does for which the backend claims `short_recv_is_last`.
+    pub(super) fn trust_short_reads(&mut self) {
+        self.trusts_short_reads = true;
     }
 
     /// Fails the test.
@@ -162,6 +173,7 @@ impl Rig {
             received: Vec::new(),
             ended: None,
             broken: None,
+            told_of_end: false,
         });
         self.serve(place);
         place
@@ -279,6 +291,11 @@ impl Rig {
             }
         }
         self.woken = self.events.iter().map(|event| event.token().0).collect();
+        for event in self.events.iter().filter(|event| is_end(event)) {
+            if let Some(end) = self.ends.get_mut(event.token().0) {
+                end.told_of_end = true;
+            }
+        }
         if self.woken.is_empty() {
             self.fail(&format!("no event within {PATIENCE:?}, awaited: {what}"));
         }
@@ -314,17 +331,23 @@ impl Rig {
         }
     }
 
-    /// Receives until `WouldBlock`, then sends until `WouldBlock`: both on any event, see L3.
+    /// Receives until `WouldBlock`, or a read that is trusted to be the last; then sends until
+    /// `WouldBlock`: both on any event, see L3.
     pub(super) fn serve(&mut self, place: usize) {
         let end = &mut self.ends[place];
         let Some(link) = end.link.as_mut() else {
             return;
         };
         while end.listening && end.ended.is_none() {
-            let buffer = &mut self.buffer[..self.random.size(PIECE_LEN_MAX)];
-            match link.recv(buffer) {
+            let room = self.random.size(PIECE_LEN_MAX);
+            match link.recv(&mut self.buffer[..room]) {
                 Ok(0) => end.ended = Some(None),
-                Ok(len) => end.received.extend_from_slice(&self.buffer[..len]),
+                Ok(len) => {
+                    end.received.extend_from_slice(&self.buffer[..len]);
+                    if self.trusts_short_reads && len < room && !end.told_of_end {
+                        break;
+                    }
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) => end.ended = Some(Some(error)),

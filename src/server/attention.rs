@@ -18,6 +18,8 @@ pub(crate) struct Attention {
 #[derive(Default)]
 struct Wanted {
     indices: Vec<usize>,
+    /// For each index, whether it is among them.
+    listed: Vec<bool>,
     woken: bool,
 }
 
@@ -32,7 +34,10 @@ impl Attention {
     /// Asks for a look at the peer of this index.
     pub(crate) fn call(&self, index: usize) {
         let mut wanted = lock(&self.wanted);
-        if !wanted.indices.contains(&index) {
+        if wanted.listed.len() <= index {
+            wanted.listed.resize(index + 1, false);
+        }
+        if !std::mem::replace(&mut wanted.listed[index], true) {
             wanted.indices.push(index);
         }
         self.wake_once(wanted);
@@ -46,8 +51,16 @@ impl Attention {
     /// What was asked for since the last time, appended to `indices`.
     pub(crate) fn take(&self, indices: &mut Vec<usize>) {
         let mut wanted = lock(&self.wanted);
-        wanted.woken = false;
-        indices.append(&mut wanted.indices);
+        let Wanted {
+            indices: called,
+            listed,
+            woken,
+        } = &mut *wanted;
+        *woken = false;
+        for index in called.iter() {
+            listed[*index] = false;
+        }
+        indices.append(called);
     }
 
     fn wake_once(&self, mut wanted: std::sync::MutexGuard<'_, Wanted>) {

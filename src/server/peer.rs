@@ -59,7 +59,8 @@ struct Greeted {
     epoch: u128,
 }
 
-/// What a thread needs to write to a peer. The loop holds the lock for single system calls only.
+/// What a thread needs to write to a peer. The loop holds the lock while it reads once, and while it
+/// writes what waits as far as the link takes it.
 pub(crate) struct Outgoing {
     pub(crate) wire: Wire,
     /// The calls that the peer waits for.

@@ -118,7 +118,9 @@ pub(super) const KEYS: [Key; 28] = [
     top(
         "transport",
         Kind::Transports,
-        Default::Derived("`\"uds\"`; `\"tcp\"` where there is no `uds`"),
+        Default::Derived(
+            "the first of `\"uds\"`, `\"tcp\"`, `\"fifo\"`, `\"mqueue\"` that this system and this build have",
+        ),
         "How to connect: a transport's name, or a full endpoint such as `\"tcp:127.0.0.1:9000\"`. In a list a server listens on all, and a client tries them in order.",
     ),
     top(

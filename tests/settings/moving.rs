@@ -2,57 +2,50 @@
 
 use std::fs;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use mio::{Events, Interest, Poll, Token};
-use wayside::backend::Link;
 use wayside::settings::Settings;
+use wayside::{Client, Handler, Never, Peer, Protocol, Responder, Server};
 
 use crate::{directory, toml};
 
-const GREETING: &[u8] = b"hello";
+const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Listens as its file says, connects to itself, and greets.
+struct Greeting;
+
+impl Protocol for Greeting {
+    const NAME: &'static str = "greeting";
+    const VERSION: u32 = 1;
+    type Event = Never;
+    type Request = String;
+    type Reply = String;
+    type Push = Never;
+}
+
+struct Polite;
+
+impl Handler<Greeting> for Polite {
+    fn event(&mut self, _: &Peer<Greeting>, event: Never) {
+        match event {}
+    }
+
+    fn request(&mut self, _: &Peer<Greeting>, name: String, responder: Responder<Greeting>) {
+        responder.reply(&format!("hello {name}")).unwrap();
+    }
+}
+
+/// Serves as its file says, and is its own client. Where it served.
 fn program(file: &Path) -> String {
     let settings = Settings::from_file(file).unwrap();
-    let transport = settings.transports().unwrap().remove(0);
-    let deadline = Instant::now() + Duration::from_secs(20);
-    let mut poll = Poll::new().unwrap();
-    let mut events = Events::with_capacity(8);
-    let both = Interest::READABLE | Interest::WRITABLE;
-    let mut listener = transport.backend().bind(transport.address()).unwrap();
-    let mut client = transport.backend().connect(transport.address()).unwrap();
-    poll.registry()
-        .register(&mut listener, Token(0), Interest::READABLE)
-        .unwrap();
-    poll.registry()
-        .register(&mut client, Token(1), both)
-        .unwrap();
-    let mut server: Option<Box<dyn Link>> = None;
-    let (mut sent, mut got) = (0, Vec::new());
-    while got.len() < GREETING.len() {
-        assert!(Instant::now() < deadline, "over {transport} nothing came");
-        poll.poll(&mut events, Some(Duration::from_millis(20)))
-            .unwrap();
-        if server.is_none() {
-            if let Ok(mut link) = listener.accept() {
-                poll.registry().register(&mut link, Token(2), both).unwrap();
-                server = Some(link);
-            }
-        }
-        if sent < GREETING.len() {
-            sent += client.send(&GREETING[sent..]).unwrap_or(0);
-        }
-        let mut buffer = [0; 16];
-        // What drives a handshake that asks the client before it may send.
-        let _nothing = client.recv(&mut buffer);
-        let len = server
-            .as_mut()
-            .map_or(0, |server| server.recv(&mut buffer).unwrap_or(0));
-        got.extend_from_slice(&buffer[..len]);
-    }
-    assert_eq!(got, GREETING);
-    transport.to_string()
+    let server = Server::builder().settings(&settings).unwrap();
+    let server = server.bind(Polite).unwrap().spawn().unwrap();
+    let client = Client::<Greeting>::builder().settings(&settings).unwrap();
+    let client = client.connect(PATIENCE).unwrap();
+    let reply = client.call(&"you".to_owned(), PATIENCE).unwrap();
+    assert_eq!(reply, "hello you");
+    client.close(PATIENCE).unwrap();
+    assert!(server.shutdown(PATIENCE));
+    server.endpoints()[0].to_string()
 }
 
 #[cfg(target_os = "linux")]

@@ -130,9 +130,7 @@ impl Raw {
     pub fn payload(&mut self) -> Option<Vec<u8>> {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            if let Ok(frame::Boundary::Whole { len }) = frame::boundary(&self.received, u32::MAX) {
-                let payload = self.received[frame::HEADER_LEN..len].to_vec();
-                self.received.drain(..len);
+            if let Some(payload) = self.take_payload() {
                 return Some(payload);
             }
             if self.ended {
@@ -148,6 +146,23 @@ impl Raw {
     pub fn head(&mut self) -> Option<Head> {
         self.payload()
             .map(|payload| decode_head(&payload).unwrap().0)
+    }
+
+    /// The head of the next frame, if it is there by now.
+    pub fn head_now(&mut self) -> Option<Head> {
+        self.turns.take(Duration::ZERO);
+        while !self.ended && self.read() {}
+        let payload = self.take_payload()?;
+        Some(decode_head(&payload).unwrap().0)
+    }
+
+    fn take_payload(&mut self) -> Option<Vec<u8>> {
+        let Ok(frame::Boundary::Whole { len }) = frame::boundary(&self.received, u32::MAX) else {
+            return None;
+        };
+        let payload = self.received[frame::HEADER_LEN..len].to_vec();
+        self.received.drain(..len);
+        Some(payload)
     }
 
     /// Reads and forgets until the link ends; gives the last head that came.

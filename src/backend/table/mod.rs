@@ -5,7 +5,7 @@ use super::{Capabilities, EndOfPeer, PeerIdentity};
 
 /// Why, and what to use instead.
 pub(crate) const NO_UDS: &str =
-    "Unix domain sockets need a Unix system: use the tcp transport here";
+    "Unix domain sockets need a Unix system: use the fifo or tcp transport here";
 pub(crate) const NO_MQUEUE: &str = "message queues are supported on Linux and FreeBSD only, as most other \
                                     systems have none: use the uds transport, or fifo on Windows";
 
@@ -130,8 +130,8 @@ fn not_there(scheme: &'static str, reason: &'static str) -> Capabilities {
 mod tests {
     use super::*;
 
-    const README: &str = include_str!("../../README.md");
-    const MANUAL: &str = include_str!("../lib.rs");
+    const README: &str = include_str!("../../../README.md");
+    const MANUAL: &str = include_str!("../../lib.rs");
 
     const SCHEMES: [&str; 4] = ["uds", "fifo", "mqueue", "tcp"];
 

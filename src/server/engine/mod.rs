@@ -12,8 +12,8 @@
 //! ```
 //!
 //! Fairness: a visit reads a bounded number of bytes; who has more is visited again in the next
-//! round, behind everybody else. The loop owns all sessions: locks are held for single system
-//! calls only, never while the application's code runs.
+//! round, behind everybody else. The loop owns all sessions: locks are held for one read, or for
+//! what the link takes of what waits (the outbox at most), never while the handler runs.
 
 mod admit;
 mod depart;
