@@ -33,7 +33,7 @@ use serde::de::DeserializeOwned;
 /// }
 /// ```
 pub trait Protocol: 'static {
-    /// Tells this protocol from others. At most [`NAME_LEN_MAX`] bytes.
+    /// Tells this protocol from others. Not empty, and at most [`NAME_LEN_MAX`] bytes.
     const NAME: &'static str;
     /// To be raised with every change that the other side must know of.
     const VERSION: u32;

@@ -87,8 +87,8 @@ impl<P: Protocol> ClientBuilder<P> {
     ///
     /// It is called by whichever thread drives the client at that moment, which may be one of the
     /// application's own that waits for an answer. So it must be quick, and never wait for this
-    /// client; [`Client::send`] and [`Client::start`] are allowed. A panic in it is counted and
-    /// concerns nothing else.
+    /// client; [`Client::send`] and [`Client::start`] are allowed, and so is dropping it. A panic in
+    /// it is counted and concerns nothing else.
     ///
     /// ```
     /// # use serde::{Deserialize, Serialize};
