@@ -112,8 +112,8 @@ fn come_and_go() {
 /// So often that one handle of each would show.
 const ROUNDS: u32 = 20;
 
-/// How many handles this process has, or a number that grows with them: Wine does not count them, but a
-/// new handle has the lowest number that is free.
+/// How many handles this process has, or a number that grows with them: Wine does not count them, but gives
+/// a new handle the lowest number that is free.
 #[expect(unsafe_code, reason = "the standard library can't count them")]
 fn handles() -> u32 {
     let mut count = 0;
@@ -123,8 +123,10 @@ fn handles() -> u32 {
     let counted = unsafe { GetProcessHandleCount(process, &raw mut count) };
     assert_ne!(counted, 0, "{}", io::Error::last_os_error());
     if count == 0 && wine() {
-        let next = File::open("NUL").unwrap();
-        count = u32::try_from(next.as_raw_handle().addr() / 4).unwrap();
+        // So many that they fill all gaps between those that are open.
+        let more: Vec<File> = (0..1000).map(|_| File::open("NUL").unwrap()).collect();
+        let last = more.iter().map(|file| file.as_raw_handle().addr()).max();
+        count = u32::try_from(last.unwrap() / 4).unwrap();
     }
     count
 }

@@ -4,12 +4,12 @@ use std::io;
 
 use super::{Capabilities, Finding, Link, Listener, MqueueOptions};
 
-use crate::backend::table::NO_MQUEUE as REASON;
+use crate::backend::table::{self, NO_MQUEUE as REASON, System};
 
 pub(super) fn capabilities(_options: &MqueueOptions) -> Capabilities {
     Capabilities {
         unsupported: Some(REASON),
-        ..Capabilities::stream("mqueue")
+        ..table::of("mqueue", System::HERE)
     }
 }
 

@@ -108,7 +108,6 @@ fn nobody_listens(name: &Name) -> io::Error {
 
 /// Whether this runs under Wine, which, unlike Windows, does what is said here.
 #[cfg(test)]
-#[expect(clippy::print_stderr, reason = "a test says what it skips")]
 fn under_wine(what_it_does: &str) -> bool {
     let wine = std::env::var_os("WINEPREFIX").is_some();
     if wine {
