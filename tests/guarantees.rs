@@ -18,7 +18,11 @@ fn proofs() -> BTreeSet<(&'static str, &'static str)> {
 
 /// Those are tests without an attribute: a macro of the suite for backends makes them, or a main of the
 /// file's own calls them.
-const WITHOUT_ATTRIBUTE: [&str; 2] = ["src/conformance/", "tests/own_agent"];
+const WITHOUT_ATTRIBUTE: [&str; 3] = [
+    "src/conformance/",
+    "tests/own_agent",
+    "tests/readme_program",
+];
 
 /// Whether there is a test of this name.
 fn has_test(source: &str, name: &str, without_attribute: bool) -> bool {

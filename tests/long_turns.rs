@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use support::raw::{Raw, framed};
 use support::*;
 use wayside::internals::{Head, simulated};
-use wayside::{Handler, Limits, Peer, Responder};
+use wayside::{Handler, Limits, Peer, Responder, Spin};
 
 const SILENCE: Duration = Duration::from_secs(600);
 
@@ -43,6 +43,8 @@ fn who_is_heard_behind_a_slow_handler_is_not_taken_for_silent() {
             silence_timeout: SILENCE,
             ..Limits::default()
         };
+        // The clock that the handler sets stands still: nobody may wait for it to pass.
+        place.spin.set(Spin::Off);
         let recorder = Recorder::default();
         let slow = Slow {
             recorder: recorder.clone(),

@@ -6,13 +6,13 @@
 use std::io;
 use std::time::Duration;
 
+use mio::event::Event;
 use mio::{Events, Interest, Poll, Token};
 
 use super::Fixture;
 use super::random::{Random, seed};
 use super::watchdog::Watchdog;
 use crate::backend::{Link, Listener};
-use crate::event_loop::is_end;
 
 /// How long a wait for an event may take. Far more than any machine needs.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -376,4 +376,9 @@ fn concerns_one_peer(error: &io::Error) -> bool {
             | io::ErrorKind::ConnectionReset
             | io::ErrorKind::Interrupted
     )
+}
+
+/// Whether an event says that nothing more will come.
+fn is_end(event: &Event) -> bool {
+    event.is_read_closed() || event.is_error()
 }
