@@ -18,9 +18,14 @@
 //!   Farewell  ─────────────────▶            each now knows that the other has read everything
 //! ```
 //!
+//! `receive` says what a frame means, `patience` how long each side waits for the other.
+//!
 //! How it is driven, per turn of the loop: [`receive`](Session::receive) for each payload,
 //! [`answer`](Session::answer) once, then the outbox is written;
 //! [`handle_timeout`](Session::handle_timeout) once [`deadline`](Session::deadline) has passed.
+
+mod patience;
+mod receive;
 
 use std::time::{Duration, Instant};
 
@@ -126,9 +131,6 @@ struct Ending {
 /// A server tells how many events it has handled after so many, without being asked.
 const ACK_EVENTS: u64 = 1024;
 
-/// How long the second to say goodbye waits for the farewell of a peer whose end doesn't show.
-const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
-
 /// The session of one connection. See the module's text.
 #[derive(Debug)]
 pub struct Session {
@@ -188,159 +190,6 @@ impl Session {
             Phase::Open => self.limits.frame_len_max,
             Phase::Greeting | Phase::Refused => FRAME_LEN_MIN,
         }
-    }
-
-    /// Takes note that bytes have come, and how many of them are a frame only begun.
-    pub fn heard(&mut self, partial_len: usize, now: Instant) {
-        self.last_heard = now;
-        self.partial_since = (partial_len > 0).then(|| self.partial_since.unwrap_or(now));
-    }
-
-    /// When the frame was begun of which a part is there.
-    pub fn partial_since(&self) -> Option<Instant> {
-        self.partial_since
-    }
-
-    /// Takes note that nobody has listened: what the peer has not said until now is no fault of its
-    /// own.
-    pub fn excuse(&mut self, now: Instant) {
-        self.last_heard = now;
-        self.partial_since = self.partial_since.map(|_| now);
-    }
-
-    /// Takes note that a frame was finished.
-    fn frame_finished(&mut self) {
-        self.partial_since = None;
-    }
-
-    /// Reads one payload.
-    ///
-    /// # Errors
-    /// Why the connection has to be closed, with [`close`](Session::close) as the last word.
-    #[inline]
-    pub fn receive<'a>(&mut self, payload: &'a [u8]) -> Result<Incoming<'a>, CloseReason> {
-        self.frame_finished();
-        // What comes by the million.
-        if self.phase == Phase::Open && self.role == Role::Server && !self.ending.heard {
-            if let Some(body) = envelope::event(payload) {
-                self.events += 1;
-                return Ok(Incoming::Event(body));
-            }
-        }
-        self.receive_any(payload)
-    }
-
-    fn receive_any<'a>(&mut self, payload: &'a [u8]) -> Result<Incoming<'a>, CloseReason> {
-        match (self.phase, self.role) {
-            (Phase::Refused, _) => Ok(Incoming::Nothing),
-            (Phase::Greeting, Role::Server) => self.receive_hello(payload),
-            (Phase::Greeting, Role::Client) => self.receive_welcome(payload),
-            (Phase::Open, role) => {
-                let (head, body) = envelope::decode_head(payload)?;
-                match role {
-                    Role::Server => self.receive_as_server(head, body),
-                    Role::Client => self.receive_as_client(head, body),
-                }
-            }
-        }
-    }
-
-    fn receive_hello(&mut self, payload: &[u8]) -> Result<Incoming<'static>, CloseReason> {
-        let (Head::Hello, body) = greeting(payload)? else {
-            return Err(CloseReason::NotWayside);
-        };
-        let theirs = Hello::parse(body)?;
-        self.ours.agree(&theirs)?;
-        self.open(theirs);
-        Ok(Incoming::Opened)
-    }
-
-    fn receive_welcome(&mut self, payload: &[u8]) -> Result<Incoming<'static>, CloseReason> {
-        let (head, body) = greeting(payload)?;
-        match head {
-            Head::Welcome => {
-                let theirs = Hello::parse(body)?;
-                self.ours.agree(&theirs)?;
-                self.open(theirs);
-                Ok(Incoming::Opened)
-            }
-            Head::Refuse { code } => {
-                // The hello of the server says most: both names, both versions.
-                self.ours.agree(&Hello::parse(body)?)?;
-                Err(CloseReason::by_peer(code))
-            }
-            Head::Abort { code } => Err(CloseReason::by_peer(code)),
-            _ => Err(CloseReason::NotWayside),
-        }
-    }
-
-    fn open(&mut self, theirs: Hello) {
-        self.theirs = Some(theirs);
-        self.phase = Phase::Open;
-    }
-
-    fn receive_as_server<'a>(
-        &mut self,
-        head: Head,
-        body: &'a [u8],
-    ) -> Result<Incoming<'a>, CloseReason> {
-        if self.ending.heard
-            && !matches!(
-                head,
-                Head::Farewell | Head::Ping { .. } | Head::Pong { .. } | Head::Abort { .. }
-            )
-        {
-            return Err(CloseReason::Malformed("a message after the goodbye"));
-        }
-        match head {
-            Head::Event => {
-                self.events += 1;
-                Ok(Incoming::Event(body))
-            }
-            Head::Request { id, timeout_ms } => Ok(Incoming::Request {
-                id,
-                timeout: Duration::from_millis(timeout_ms),
-                body,
-            }),
-            Head::Cancel { id } => Ok(Incoming::Cancel { id }),
-            Head::Sync { id } => Ok(Incoming::Sync { id }),
-            other => self.receive_as_either(other),
-        }
-    }
-
-    fn receive_as_client<'a>(
-        &mut self,
-        head: Head,
-        body: &'a [u8],
-    ) -> Result<Incoming<'a>, CloseReason> {
-        match head {
-            Head::Reply { id } => Ok(Incoming::Reply { id, body }),
-            Head::Failed { id, failure } => Ok(Incoming::Failed { id, failure }),
-            Head::Push => Ok(Incoming::Push(body)),
-            Head::Ack { id, events } => Ok(Incoming::Acknowledged { id, events }),
-            Head::Drain => Ok(Incoming::Draining),
-            other => self.receive_as_either(other),
-        }
-    }
-
-    fn receive_as_either(&mut self, head: Head) -> Result<Incoming<'static>, CloseReason> {
-        match head {
-            Head::Ping { id } => self.pong_due = Some(id),
-            Head::Pong { id } if id == self.ping_id => self.ping_sent = None,
-            Head::Pong { .. } => {}
-            Head::Goodbye => {
-                self.ending.heard = true;
-                return Ok(Incoming::Goodbye);
-            }
-            // It says that the peer has heard our goodbye, so both must have been said.
-            Head::Farewell if self.ending.heard && self.ending.said.is_some() => {
-                self.ending.farewell_heard = true;
-            }
-            Head::Farewell => return Err(CloseReason::Malformed("a farewell before the goodbyes")),
-            Head::Abort { code } => return Err(CloseReason::by_peer(code)),
-            _ => return Err(CloseReason::Malformed("a head that this side never gets")),
-        }
-        Ok(Incoming::Nothing)
     }
 
     /// Says what is due after a turn: the welcome, a pong, an acknowledgement, the farewell.
@@ -448,103 +297,6 @@ impl Session {
         control(outbox, Head::Abort { code }, &());
         false
     }
-
-    /// When [`handle_timeout`](Session::handle_timeout) has to be called.
-    pub fn deadline(&self, writing: &Writing) -> Instant {
-        if self.phase != Phase::Open {
-            return self.started + self.limits.handshake_timeout;
-        }
-        let stalled = self.stall_deadline(writing);
-        let unfinished = self
-            .partial_since
-            .map(|since| since + self.limits.frame_timeout);
-        let farewell = self.farewell_deadline(writing);
-        let ping =
-            (self.role == Role::Client && self.ping_sent.is_none()).then(|| self.ping_due(writing));
-        [stalled, unfinished, farewell, ping]
-            .into_iter()
-            .flatten()
-            .fold(self.silence_deadline(), Instant::min)
-    }
-
-    /// Does what is due by now: pings, or gives up.
-    ///
-    /// # Errors
-    /// Why the connection has to be closed.
-    pub fn handle_timeout(
-        &mut self,
-        outbox: &mut Outbox,
-        writing: &Writing,
-        now: Instant,
-    ) -> Result<(), CloseReason> {
-        let limits = &self.limits;
-        if self.phase != Phase::Open {
-            if now >= self.started + limits.handshake_timeout {
-                return Err(CloseReason::HandshakeTimeout(limits.handshake_timeout));
-            }
-            return Ok(());
-        }
-        if self.farewell_deadline(writing).is_some_and(|at| now >= at) {
-            return Err(self.at_end(CloseReason::PeerGone));
-        }
-        if self.stall_deadline(writing).is_some_and(|at| now >= at) {
-            return Err(CloseReason::NotReading(limits.stall_timeout));
-        }
-        if let Some(since) = self.partial_since {
-            if now >= since + limits.frame_timeout {
-                return Err(CloseReason::FrameStalled(limits.frame_timeout));
-            }
-        }
-        if now >= self.silence_deadline() {
-            return Err(CloseReason::Silent(limits.silence_timeout));
-        }
-        if self.role == Role::Client && self.ping_sent.is_none() && now >= self.ping_due(writing) {
-            self.ping_id += 1;
-            self.ping_sent = Some(now);
-            control(outbox, Head::Ping { id: self.ping_id }, &());
-        }
-        Ok(())
-    }
-
-    /// A server does not listen to a client that has much to read. So a client that is sent something
-    /// is itself the slow one, and goes on reading. A server grants nobody that much: whoever only
-    /// speaks would hold the memory of what waits for it as long as it likes.
-    fn stall_deadline(&self, writing: &Writing) -> Option<Instant> {
-        let since = writing.blocked_since?;
-        let since = match self.role {
-            Role::Client => since.max(self.last_heard),
-            Role::Server => since,
-        };
-        Some(since + self.limits.stall_timeout)
-    }
-
-    fn silence_deadline(&self) -> Instant {
-        self.last_heard + self.limits.silence_timeout
-    }
-
-    /// A client pings when either direction has been quiet: its own so that the server hears of
-    /// it, the other so that it hears of the server.
-    fn ping_due(&self, writing: &Writing) -> Instant {
-        let patience = self
-            .theirs
-            .as_ref()
-            .map_or(Duration::MAX, Hello::silence_timeout);
-        let interval = self.limits.ping_interval.min(patience / 3);
-        self.last_heard.min(writing.last) + interval
-    }
-
-    /// The peer has that long once it could have read the goodbye; while it still takes what was
-    /// written before, the stall timeout is for it.
-    fn farewell_deadline(&self, writing: &Writing) -> Option<Instant> {
-        let said = self.ending.said.filter(|_| self.ending.heard)?;
-        let all_written = writing.blocked_since.is_none();
-        all_written.then(|| said.max(self.last_heard).max(writing.last) + FAREWELL_TIMEOUT)
-    }
-}
-
-/// The head of a first frame. What can't be read there was never a wayside peer.
-fn greeting(payload: &[u8]) -> Result<(Head, &[u8]), CloseReason> {
-    envelope::decode_head(payload).map_err(|_| CloseReason::NotWayside)
 }
 
 /// Appends a frame of the session's own. They are short and few: nothing can be in their way.
