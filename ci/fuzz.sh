@@ -10,7 +10,7 @@ if [ ! -e fuzz/Cargo.toml ]; then
     exit
 fi
 ci/install.sh basics fuzz
-seconds=${1:-20}
+seconds=${1:-15}
 if [ $# -gt 1 ]; then
     targets=("${@:2}")
 else
