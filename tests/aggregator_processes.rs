@@ -25,7 +25,7 @@ use wayside::aggregator::*;
 
 const WORKERS: usize = 8;
 /// Killed agents on each transport, unless `WAYSIDE_TEST_KILLS` says another number.
-const KILLS: u64 = 6;
+const KILLS: u64 = 20;
 /// What one round of a worker adds to its counters.
 const PER_ROUND: u64 = 5050;
 /// Values of the histogram, small enough for buckets of their own, and keys of the inventory.
