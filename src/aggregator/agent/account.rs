@@ -362,10 +362,13 @@ impl Account {
     pub(crate) fn over_bound(&self, bounds: &AgentBounds, spared: &[u64]) -> Option<u64> {
         let over = self.waiting.count() > count(bounds.reports_max)
             || self.waiting.len() > bounds.reports_len_max;
+        if !over {
+            return None;
+        }
         // The last one may be as large as it likes.
         let older = self.waiting.count().saturating_sub(1);
         let mut candidates = self.waiting.since(0).take(older).map(|known| known.ticket);
-        candidates.find(|ticket| over && !spared.contains(ticket))
+        candidates.find(|ticket| !spared.contains(ticket))
     }
 
     // What it says.
