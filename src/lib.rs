@@ -211,7 +211,7 @@
 //! | [`SendError::TooLong`], [`PushError::TooLong`] | beyond the lesser `frame_len_max` of both sides | send less at a time, or raise it on both |
 //! | [`CallError::NotConnected`], [`CallError::TooManyCalls`] | the request was not sent | try again later |
 //! | [`CallError::TimedOut`], [`CallError::Lost`] | no answer; [`CallError::may_have_run`] says whether the server may have acted | try again only what does no harm twice |
-//! | [`CallError::Failed`] | the server let go of the request, or its reply was too long | a matter of the server: look there |
+//! | [`CallError::Failed`] | the server let go of the request, or its reply was too long or found no room: see [`Failure`] | a matter of the server: look there |
 //! | [`PushError::Full`] | that client reads too slowly; the push is still yours | drop it, wait with [`Peer::push_within`], or [close](Peer::close) the client |
 //! | [`ReplyError::Full`] | that client reads too slowly; its call was failed | answer with [`Responder::reply_within`] where answers are long and many |
 //! | [`PushError::Gone`], [`ReplyError`] | the client has left or stopped waiting | nothing: the server counts it |

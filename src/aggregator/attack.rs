@@ -96,6 +96,24 @@ impl Attack {
         }
     }
 
+    /// Every text that it may have once, by where it stands.
+    pub(crate) fn fields(&self) -> impl Iterator<Item = &String> {
+        let own = [&self.kind, &self.operation, &self.source];
+        let own = own.into_iter().chain([&self.path, &self.payload]);
+        let request = self.request.iter().flat_map(|request| {
+            let what = [&request.method, &request.url, &request.route];
+            what.into_iter().chain([&request.ip, &request.user_agent])
+        });
+        own.chain(request).chain(&self.user)
+    }
+
+    /// Every text in it.
+    pub(crate) fn texts(&self) -> impl Iterator<Item = &String> {
+        let metadata = self.metadata.iter();
+        let metadata = metadata.flat_map(|(name, value)| [name, value]);
+        self.fields().chain(&self.stack).chain(metadata)
+    }
+
     /// Cuts what is longer than it may be, and marks it.
     #[must_use]
     pub(crate) fn bounded(mut self) -> Self {
@@ -199,27 +217,6 @@ mod tests {
         })
     }
 
-    /// All texts, by where they stand.
-    fn texts(attack: &Attack) -> Vec<&String> {
-        let request = attack.request.iter().flat_map(|request| {
-            [
-                &request.method,
-                &request.url,
-                &request.route,
-                &request.ip,
-                &request.user_agent,
-            ]
-        });
-        let own = [
-            &attack.kind,
-            &attack.operation,
-            &attack.source,
-            &attack.path,
-            &attack.payload,
-        ];
-        own.into_iter().chain(request).chain(&attack.user).collect()
-    }
-
     /// What is left of a text is its beginning, as much of it as there is room for.
     fn check_text(before: &str, after: &str) -> Result<(), TestCaseError> {
         prop_assert!(after.len() <= ATTACK_TEXT_LEN_MAX);
@@ -255,7 +252,7 @@ mod tests {
         #[test]
         fn what_is_too_long_is_cut_and_marked_and_nothing_else_is(before in attack()) {
             let after = before.clone().bounded();
-            for (before, after) in texts(&before).into_iter().zip(texts(&after)) {
+            for (before, after) in before.fields().zip(after.fields()) {
                 check_text(before, after)?;
             }
             prop_assert_eq!(before.request.is_some(), after.request.is_some());

@@ -97,18 +97,8 @@ pub(crate) fn len_of(body: &AttackBody) -> usize {
 }
 
 fn attack_len(attack: &Attack) -> usize {
-    let texts = [&attack.kind, &attack.operation, &attack.source];
-    let texts = texts.into_iter().chain([&attack.path, &attack.payload]);
-    let request = attack.request.iter().flat_map(|request| {
-        let what = [&request.method, &request.url, &request.route];
-        what.into_iter().chain([&request.ip, &request.user_agent])
-    });
-    let metadata = attack.metadata.iter();
-    let metadata = metadata.flat_map(|(name, value)| [name, value]);
-    let texts = texts.chain(request).chain(&attack.user);
-    let each = texts.chain(&attack.stack).chain(metadata);
     let entry = size_of::<String>();
-    size_of::<Attack>() + each.map(|text| text.len() + entry).sum::<usize>()
+    size_of::<Attack>() + attack.texts().map(|text| text.len() + entry).sum::<usize>()
 }
 
 /// A report in the journal: without the tag inside, which only formats for people can read again.

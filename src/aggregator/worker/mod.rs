@@ -341,29 +341,7 @@ fn len_of(body: &AttackBody) -> usize {
     const REST_LEN: usize = 64;
     let texts: usize = match body {
         AttackBody::Own { kind, json } => kind.len() + json.len() + 2 * LENGTH_LEN,
-        AttackBody::Attack(attack) => {
-            let metadata = attack.metadata.iter();
-            let metadata = metadata.flat_map(|(name, value)| [name, value]);
-            let request = attack.request.iter().flat_map(|request| {
-                [
-                    &request.method,
-                    &request.url,
-                    &request.route,
-                    &request.ip,
-                    &request.user_agent,
-                ]
-            });
-            let own = [
-                &attack.kind,
-                &attack.operation,
-                &attack.source,
-                &attack.path,
-                &attack.payload,
-            ];
-            let all = own.into_iter().chain(request).chain(&attack.user);
-            let all = all.chain(&attack.stack).chain(metadata);
-            all.map(|text| text.len() + LENGTH_LEN).sum()
-        }
+        AttackBody::Attack(attack) => attack.texts().map(|text| text.len() + LENGTH_LEN).sum(),
     };
     texts + REST_LEN
 }
