@@ -7,8 +7,10 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+use support::raw::{Raw, framed};
 use support::sleeper::Sleeper;
 use support::*;
+use wayside::internals::Head;
 use wayside::{
     CallError, Client, ClientState, Failure, Handler, Limits, Peer, PushError, ReplyError,
     Responder, SendError,
@@ -263,6 +265,39 @@ fn waiting_for_room_ends_with_the_peer() {
             drop(sleeper);
             let error = waiting.join().unwrap();
             assert!(matches!(error, PushError::Gone(_)), "{error}");
+        });
+    });
+}
+
+#[test]
+fn waiting_for_room_ends_with_the_call() {
+    on_every_transport(|place| {
+        // Where more waits than any link holds, the server reads on still.
+        let limits = Limits {
+            outbox_len_max: 64 << 20,
+            stall_timeout: 2 * PATIENCE,
+            silence_timeout: 2 * PATIENCE,
+            ..Limits::default()
+        };
+        let serving = place.serve(limits);
+        let mut raw = Raw::greeted(&serving.transport);
+        let timeout_ms = 0;
+        raw.say(&framed(Head::Request { id: 1, timeout_ms }, &Ask::Hold));
+        let held = serving.recorder.held();
+        let peer = serving.recorder.connected();
+        for _ in 0..COUNT {
+            peer.push(&text(0)).unwrap();
+        }
+        thread::scope(|scope| {
+            let (about_to, is_about_to) = mpsc::channel();
+            let waiting = scope.spawn(move || {
+                about_to.send(()).unwrap();
+                held.reply_within(&text(0), 10 * PATIENCE)
+            });
+            is_about_to.recv().unwrap();
+            raw.say(&framed(Head::Cancel { id: 1 }, &()));
+            let error = waiting.join().unwrap().unwrap_err();
+            assert!(matches!(error, ReplyError::Cancelled), "{error}");
         });
     });
 }

@@ -297,6 +297,18 @@ impl PeerShared {
         self.append_answer(outgoing, id, Ok(reply))
     }
 
+    /// Nobody waits for the answer any more.
+    pub(crate) fn withdraw(&self, id: u64) {
+        let mut outgoing = self.outgoing();
+        if outgoing.calls.remove(&id) {
+            // Under the lock: whoever sees that the call is gone sees it counted, too.
+            self.counters.cancelled.one();
+            if outgoing.wait_for_room > 0 {
+                self.room.notify_all();
+            }
+        }
+    }
+
     fn append_answer<T: Serialize>(
         &self,
         mut outgoing: MutexGuard<'_, Outgoing>,

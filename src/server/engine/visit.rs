@@ -193,11 +193,7 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
                         return Ok(true);
                     }
                 }
-                Incoming::Cancel { id } => {
-                    if shared.outgoing().calls.remove(&id) {
-                        self.counters.cancelled.one();
-                    }
-                }
+                Incoming::Cancel { id } => shared.withdraw(id),
                 Incoming::Sync { id } => {
                     let ack = session.acknowledgement(id);
                     let mut outgoing = shared.outgoing();
