@@ -84,15 +84,18 @@ pub struct Figures {
 }
 
 impl Figures {
-    /// Looks, and leaves out what looking itself allocates.
+    /// Looks, and leaves out what looking itself takes.
     fn take(handled: u64) -> Self {
         static OWN_ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
-        let begun = allocations::count();
+        static OWN_CPU_NS: AtomicU64 = AtomicU64::new(0);
+        let cpu_time_ns = || platform::cpu_time_ns().unwrap_or(0);
+        let (cpu_ns, begun) = (cpu_time_ns(), allocations::count());
         let sleeps = platform::sleeps().unwrap_or(0);
         let peak_kib = platform::peak_kib().unwrap_or(0);
         let own = allocations::count() - begun;
+        let own_cpu_ns = cpu_time_ns() - cpu_ns;
         Self {
-            cpu_ns: platform::cpu_time_ns().unwrap_or(0),
+            cpu_ns: cpu_ns - OWN_CPU_NS.fetch_add(own_cpu_ns, Ordering::Relaxed),
             allocations: begun - OWN_ALLOCATIONS.fetch_add(own, Ordering::Relaxed),
             sleeps,
             peak_kib,
