@@ -104,6 +104,12 @@ impl Wire {
         }
     }
 
+    /// The bytes that were said last: those that left at once, and those that wait for the other side
+    /// to read them.
+    pub(crate) fn spoken_len(&self) -> usize {
+        self.flushed_len + self.outbox.queued_len()
+    }
+
     /// Takes over a link, and how it is watched, if it is.
     pub(crate) fn attach(&mut self, link: Box<dyn Link>, watch: Option<Watch>, now: Instant) {
         self.link = Some(link);

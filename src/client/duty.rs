@@ -143,7 +143,7 @@ impl<P: Protocol> OnDuty<'_, P> {
     fn spin_for(&mut self, id: CallId, deadline: Instant, shared: &Shared<P>) {
         let now = ambient::now();
         let mut outgoing = shared.outgoing();
-        let sent_len = outgoing.wire.flushed_len;
+        let sent_len = outgoing.wire.spoken_len();
         let mut ended = outgoing.calls.has_ended(id);
         drop(outgoing);
         if ended {

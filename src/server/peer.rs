@@ -407,6 +407,18 @@ impl PeerShared {
         flushed
     }
 
+    /// Writes what did not leave before, for the loop, as far as the link takes it by now. True if
+    /// that calls for a visit.
+    pub(crate) fn write_on(&self, outgoing: &mut Outgoing) -> bool {
+        if let Err(error) = self.flush(outgoing, ambient::now()) {
+            let reason = CloseReason::LinkFailed(Arc::new(error));
+            outgoing.doomed.get_or_insert(reason);
+        }
+        let all_has_left = outgoing.wire.writing.blocked_since.is_none();
+        let goes_on = outgoing.paused || outgoing.ending || outgoing.said_goodbye;
+        outgoing.doomed.is_some() || (all_has_left && goes_on)
+    }
+
     /// Something was appended: writes it at once, unless the loop is about to.
     fn written(&self, mut outgoing: MutexGuard<'_, Outgoing>) {
         let wire = &outgoing.wire;

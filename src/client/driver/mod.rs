@@ -89,7 +89,15 @@ impl<P: Protocol> Looking for Driver<P> {
             return false;
         }
         self.take_buffer();
-        match self.shared.outgoing().wire.recv(&mut self.inbox) {
+        let mut outgoing = self.shared.outgoing();
+        if outgoing.wire.writing.blocked_since.is_some() {
+            // The rest of a long message: the poll would tell late that there is room.
+            if let Err(error) = self.shared.flush(&mut outgoing, ambient::now()) {
+                outgoing.broken = Some(error);
+                return true;
+            }
+        }
+        match outgoing.wire.recv(&mut self.inbox) {
             Ok(Read::Blocked) => false,
             read => {
                 self.seen = Some(read);

@@ -99,6 +99,7 @@ pub(crate) struct Engine<P: Protocol, H: Handler<P>> {
     lent_to: Option<usize>,
     partials_len: usize,
     /// Who has sent a request in this turn, the last one: it may follow up its answer with another.
+    /// It stays so while that answer, or the next request, is under way in pieces.
     asked_by: Option<usize>,
     /// Application's code was called over a message, and may have taken its time.
     has_called: bool,
@@ -126,7 +127,8 @@ impl<P: Protocol, H: Handler<P>> Drop for Engine<P, H> {
 }
 
 impl<P: Protocol, H: Handler<P>> Looking for Engine<P, H> {
-    /// Reads from whoever has asked last, if nobody else was visited since: it has the buffer.
+    /// Reads from whoever has asked last, if nobody else was visited since: it has the buffer. If not
+    /// all of the answer could be written, tries that first.
     fn look(&mut self) -> bool {
         let Some(index) = self.asked_by.filter(|index| self.lent_to == Some(*index)) else {
             return false;
@@ -135,7 +137,15 @@ impl<P: Protocol, H: Handler<P>> Looking for Engine<P, H> {
             return false;
         };
         let mut outgoing = entry.shared.outgoing();
-        if outgoing.paused || entry.left_over || entry.refused.is_some() {
+        if entry.refused.is_some() {
+            return false;
+        }
+        if outgoing.wire.writing.blocked_since.is_some() && entry.shared.write_on(&mut outgoing) {
+            drop(outgoing);
+            self.mark_ready(index);
+            return true;
+        }
+        if outgoing.paused || entry.left_over {
             return false;
         }
         let was_partial = entry.inbox.partial_len();
@@ -231,7 +241,7 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
     /// Does everything that can be done now, once around. See [`deadline`](Engine::deadline).
     pub(crate) fn turn(&mut self, now: Instant) {
         let _turn = turn::begin();
-        self.asked_by = None;
+        let asked_before = self.asked_by.take();
         self.obey(now);
         self.accept(now);
         // A handler may take its time. Who is visited behind it is not heard before that.
@@ -245,6 +255,18 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
         while let Some(index) = self.timers.pop_due(now) {
             later = self.handle_timer(index, later);
         }
+        self.asked_by = self
+            .asked_by
+            .or_else(|| asked_before.filter(|index| self.is_in_the_middle(*index)));
+    }
+
+    /// Whether a message to or from that peer is under way in pieces.
+    fn is_in_the_middle(&self, index: usize) -> bool {
+        let entry = self.entries.get(index).and_then(Option::as_ref);
+        entry.is_some_and(|entry| {
+            entry.inbox.partial_len() > 0
+                || entry.shared.outgoing().wire.writing.blocked_since.is_some()
+        })
     }
 
     /// When the next turn is due, if no event comes before.
@@ -262,11 +284,11 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
     }
 
     /// If the last turn has left nothing to do but to wait for whoever got an answer: how long that
-    /// was.
+    /// is.
     pub(crate) fn answered_len(&self) -> Option<usize> {
         let asked_by = self.asked_by.filter(|_| self.ready.is_empty())?;
         let entry = self.entries.get(asked_by)?.as_ref()?;
-        Some(entry.shared.outgoing().wire.flushed_len)
+        Some(entry.shared.outgoing().wire.spoken_len())
     }
 
     /// Whether the server was asked to stop and has.
