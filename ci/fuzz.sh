@@ -20,6 +20,7 @@ if [ ${#targets[@]} -eq 0 ]; then
     echo "fuzz/ has no target." >&2
     exit 1
 fi
+cargo clippy --locked --manifest-path fuzz/Cargo.toml --target-dir "$target_dir/fuzz-clippy" -- -D warnings
 # The sanitizers are unstable features, and any compiler has them with this; so no nightly is needed.
 export RUSTC_BOOTSTRAP=1
 cargo fuzz build
