@@ -98,7 +98,8 @@ impl<'b, T> Guarded<'b, T> {
 
 macro_rules! forward {
     ($($method:ident($($argument:ident: $type:ty),*);)*) => {
-        $(fn $method<V: Visitor<'de>>(self, $($argument: $type,)* visitor: V) -> Result<V::Value, D::Error> {
+        $(#[inline]
+        fn $method<V: Visitor<'de>>(self, $($argument: $type,)* visitor: V) -> Result<V::Value, D::Error> {
             self.inner.$method($($argument,)* Guarded::new(visitor, self.budget))
         })*
     };
@@ -139,6 +140,7 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Guarded<'_, D> {
         deserialize_ignored_any();
     }
 
+    #[inline]
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
         let visitor = Guarded::<_, true>::of(visitor, self.budget);
         self.inner.deserialize_seq(visitor)
@@ -156,7 +158,8 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Guarded<'_, D> {
 
 macro_rules! visit {
     ($($method:ident($type:ty);)*) => {
-        $(fn $method<E: de::Error>(self, value: $type) -> Result<V::Value, E> {
+        $(#[inline]
+        fn $method<E: de::Error>(self, value: $type) -> Result<V::Value, E> {
             self.inner.$method(value)
         })*
     };
@@ -192,24 +195,29 @@ impl<'de, V: Visitor<'de>, const COUNTED: bool> Visitor<'de> for Guarded<'_, V, 
         visit_byte_buf(Vec<u8>);
     }
 
+    #[inline]
     fn visit_none<E: de::Error>(self) -> Result<V::Value, E> {
         self.inner.visit_none()
     }
 
+    #[inline]
     fn visit_unit<E: de::Error>(self) -> Result<V::Value, E> {
         self.inner.visit_unit()
     }
 
+    #[inline]
     fn visit_some<D: Deserializer<'de>>(self, inner: D) -> Result<V::Value, D::Error> {
         let budget = self.budget;
         budget.nested(|| self.inner.visit_some(Guarded::new(inner, budget)))
     }
 
+    #[inline]
     fn visit_newtype_struct<D: Deserializer<'de>>(self, inner: D) -> Result<V::Value, D::Error> {
         let budget = self.budget;
         budget.nested(|| self.inner.visit_newtype_struct(Guarded::new(inner, budget)))
     }
 
+    #[inline]
     fn visit_seq<A: de::SeqAccess<'de>>(self, inner: A) -> Result<V::Value, A::Error> {
         let budget = self.budget;
         let inner = Guarded::<_, COUNTED>::of(inner, budget);
@@ -222,6 +230,7 @@ impl<'de, V: Visitor<'de>, const COUNTED: bool> Visitor<'de> for Guarded<'_, V, 
         budget.nested(|| self.inner.visit_map(inner))
     }
 
+    #[inline]
     fn visit_enum<A: de::EnumAccess<'de>>(self, inner: A) -> Result<V::Value, A::Error> {
         let budget = self.budget;
         budget.nested(|| self.inner.visit_enum(Guarded::new(inner, budget)))
@@ -231,6 +240,7 @@ impl<'de, V: Visitor<'de>, const COUNTED: bool> Visitor<'de> for Guarded<'_, V, 
 impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Guarded<'_, S> {
     type Value = S::Value;
 
+    #[inline]
     fn deserialize<D: Deserializer<'de>>(self, inner: D) -> Result<S::Value, D::Error> {
         self.inner.deserialize(Guarded::new(inner, self.budget))
     }
@@ -241,6 +251,7 @@ impl<'de, A: de::SeqAccess<'de>, const COUNTED: bool> de::SeqAccess<'de>
 {
     type Error = A::Error;
 
+    #[inline]
     fn next_element_seed<S: DeserializeSeed<'de>>(
         &mut self,
         seed: S,
@@ -252,6 +263,7 @@ impl<'de, A: de::SeqAccess<'de>, const COUNTED: bool> de::SeqAccess<'de>
         Ok(element)
     }
 
+    #[inline]
     fn size_hint(&self) -> Option<usize> {
         self.budget.hint(self.inner.size_hint())
     }
@@ -275,6 +287,7 @@ impl<'de, A: de::MapAccess<'de>, const COUNTED: bool> de::MapAccess<'de>
         self.inner.next_value_seed(Guarded::new(seed, self.budget))
     }
 
+    #[inline]
     fn size_hint(&self) -> Option<usize> {
         self.budget.hint(self.inner.size_hint())
     }
@@ -284,6 +297,7 @@ impl<'b, 'de, A: de::EnumAccess<'de>> de::EnumAccess<'de> for Guarded<'b, A> {
     type Error = A::Error;
     type Variant = Guarded<'b, A::Variant>;
 
+    #[inline]
     fn variant_seed<S: DeserializeSeed<'de>>(
         self,
         seed: S,
@@ -296,20 +310,24 @@ impl<'b, 'de, A: de::EnumAccess<'de>> de::EnumAccess<'de> for Guarded<'b, A> {
 impl<'de, A: de::VariantAccess<'de>> de::VariantAccess<'de> for Guarded<'_, A> {
     type Error = A::Error;
 
+    #[inline]
     fn unit_variant(self) -> Result<(), A::Error> {
         self.inner.unit_variant()
     }
 
+    #[inline]
     fn newtype_variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<S::Value, A::Error> {
         self.inner
             .newtype_variant_seed(Guarded::new(seed, self.budget))
     }
 
+    #[inline]
     fn tuple_variant<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, A::Error> {
         self.inner
             .tuple_variant(len, Guarded::new(visitor, self.budget))
     }
 
+    #[inline]
     fn struct_variant<V: Visitor<'de>>(
         self,
         fields: &'static [&'static str],

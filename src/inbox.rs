@@ -22,8 +22,9 @@ pub struct Inbox {
     kept: Vec<u8>,
 }
 
-/// The size of the buffer that a loop lends: one read takes at most this much.
-pub const LENT_LEN: usize = 256 * 1024;
+/// The size of the buffer that a loop lends, until a long frame grows it. One read takes at most this
+/// much, also then.
+pub const LENT_LEN: usize = 64 * 1024;
 
 /// A lent buffer that has grown beyond this is not kept.
 const LENT_LEN_MAX: usize = 8 << 20;
@@ -98,7 +99,7 @@ impl Inbox {
         }
     }
 
-    /// Room for the next read, never empty.
+    /// Room for the next read: never empty, and never more than [`LENT_LEN`].
     pub fn room(&mut self) -> &mut [u8] {
         if self.start == self.end {
             self.start = 0;
@@ -113,7 +114,8 @@ impl Inbox {
             let len = (self.bytes.len() * 2).max(LENT_LEN);
             self.bytes.resize(len, 0);
         }
-        &mut self.bytes[self.end..]
+        let end = self.bytes.len().min(self.end + LENT_LEN);
+        &mut self.bytes[self.end..end]
     }
 
     /// Takes note that a read has filled the first `len` bytes of the room.

@@ -14,7 +14,7 @@ use std::time::Duration;
 ///
 /// These count bytes as they go over the link. Buffers that grow by doubling take up to four times
 /// as much memory, a message that is decoded what its type takes. On top come the buffers that a
-/// server or client has once, for reading: `frame_len_max`, at least 256 KiB, doubled likewise.
+/// server or client has once, for reading: `frame_len_max`, at least 64 KiB, doubled likewise.
 ///
 /// ```
 /// let limits = wayside::Limits {

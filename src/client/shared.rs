@@ -131,7 +131,10 @@ impl<P: Protocol> Shared<P> {
 
     /// The same once there is room to spare, or the time is over.
     pub(crate) fn send_within(&self, timeout: Duration, event: &P::Event) -> Result<(), SendError> {
-        let outgoing = self.wait_for_room(self.outgoing(), timeout);
+        let mut outgoing = self.outgoing();
+        if outgoing.wire.is_ample() {
+            outgoing = self.wait_for_room(outgoing, timeout);
+        }
         self.append_event(outgoing, Lane::Bulk, event)
     }
 
@@ -141,7 +144,7 @@ impl<P: Protocol> Shared<P> {
         mut outgoing: MutexGuard<'a, Outgoing<P::Reply>>,
         timeout: Duration,
     ) -> MutexGuard<'a, Outgoing<P::Reply>> {
-        if !outgoing.wire.is_ample() || turn::is_under_way() {
+        if turn::is_under_way() {
             return outgoing;
         }
         let deadline = ambient::now() + timeout.min(TIMEOUT_MAX);
