@@ -210,14 +210,18 @@ impl Outbox {
 
     /// The lane whose turn it is, and how many bytes of it may be written now.
     fn turn(&mut self) -> Option<(Lane, usize)> {
+        // Nearly always there is nothing above bulk. Then the end of the frame that was begun need not
+        // be looked for.
+        if self.open && self.control.is_empty() && self.urgent.is_empty() {
+            let len = self.bulk.next_len();
+            return (len > 0).then_some((Lane::Bulk, len));
+        }
         // A frame that was begun is finished before a lane above it gets its turn, and before the
-        // gate stops it. With neither ahead, its end need not be looked for.
-        if !(self.open && self.control.is_empty() && self.urgent.is_empty()) {
-            for lane in [Lane::Urgent, Lane::Bulk] {
-                let len = self.lane(lane).begun_len();
-                if len > 0 {
-                    return Some((lane, len));
-                }
+        // gate stops it.
+        for lane in [Lane::Urgent, Lane::Bulk] {
+            let len = self.lane(lane).begun_len();
+            if len > 0 {
+                return Some((lane, len));
             }
         }
         let lanes: &[Lane] = if self.open {
