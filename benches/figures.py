@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Turns runs of the benches `ipc` and `compare` into the tables of docs/performance.md and the plots of docs/plots.
+"""Turns runs of the benches `compare` and `ipc` (as it is, and without spinning) into the tables of docs/performance.md and the plots of docs/plots.
 
-usage: benches/figures.py COMPARE.jsonl IPC.jsonl
+usage: benches/figures.py COMPARE.jsonl IPC.jsonl PARKED.jsonl
 
 A table stands between `<!-- table NAME -->` and `<!-- end -->`; what stood there goes. Plots follow the reader's light
 or dark colours. benches/figures.sh measures, and runs this.
@@ -179,19 +179,29 @@ def ways_calls(runs):
     return table(["p50 in µs (× `raw`, × `raw-spin`)", *LENS.values()], rows)
 
 
+def ways_parked(runs):
+    rows = []
+    for way in WAYS:
+        def cell(length, way=way):
+            wayside, raw = (runs.median(p50, "calls", length, name, way=way) for name in ("wayside", "raw"))
+            return with_ratios(wayside, plain(wayside), raw)
+        rows.append([way, cell(64), cell(1024)])
+    return table(["p50 in µs (× `raw`), two cores", "64 B", "1 KiB"], rows)
+
+
 def ways_events(runs):
     rows = []
     for way in WAYS:
-        cells = []
-        for length in LENS:
-            def of(mechanism, figure=rate, length=length):
-                return runs.median(figure, "events", length, mechanism, way=way)
-            cells.append(with_ratios(of("wayside"), short(of("wayside")), of("raw-batch")))
-        for name in ("wayside", "raw-batch"):
-            sides = (runs.median(lambda run, side=side: run[f"{side}_cpu_ns"] / run["messages"], "events", 64, name,
-                                 way=way) for side in ("client", "server"))
-            cells.append(" + ".join(map(plain, sides)))
-        rows.append([way, *cells])
+        for pinning, place in (("two", "two cores"), ("one", "one core")):
+            def of(mechanism, figure=rate, length=64, way=way, pinning=pinning):
+                return runs.median(figure, "events", length, mechanism, way=way, pinning=pinning)
+            cells = [with_ratios(of("wayside", length=length), short(of("wayside", length=length)),
+                                 of("raw-batch", length=length)) for length in LENS]
+            for name in ("wayside", "raw-batch"):
+                sides = (of(name, lambda run, side=side: run[f"{side}_cpu_ns"] / run["messages"])
+                         for side in ("client", "server"))
+                cells.append(" + ".join(map(plain, sides)))
+            rows.append([f"{way}, {place}", *cells])
     heads = ["events a second (× `raw-batch`)", *LENS.values(), "CPU ns for 64 B, client + server", "`raw-batch`"]
     return table(heads, rows)
 
@@ -324,13 +334,13 @@ def plots(compare):
 
 
 def main():
-    if len(sys.argv) != 3 or sys.argv[1] == "--help":
+    if len(sys.argv) != 4 or sys.argv[1] == "--help":
         sys.exit(__doc__)
-    compare, ipc = Runs(sys.argv[1]), Runs(sys.argv[2])
+    compare, ipc, parked = map(Runs, sys.argv[1:])
     makers = {
         "compare-calls": (compare_calls, compare), "compare-events": (compare_events, compare),
         "compare-fan-in": (compare_fan_in, compare), "compare-bursts": (compare_bursts, compare),
-        "calls": (ways_calls, ipc), "events": (ways_events, ipc), "fan-in": (ways_fan_in, ipc),
+        "calls": (ways_calls, ipc), "parked": (ways_parked, parked), "events": (ways_events, ipc), "fan-in": (ways_fan_in, ipc),
         "bursts": (ways_bursts, ipc), "idle": (ways_idle, ipc),
     }
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Measures everything that docs/performance.md quotes, in about a quarter of an hour, and writes its tables and plots again.
+# Measures everything that docs/performance.md quotes, in about twenty minutes, and writes its tables and plots again.
 # Linux, two cores or more, and nothing else running.
 #
 # usage: benches/figures.sh [FOLDER]    where the single runs are kept [target/figures]
@@ -26,7 +26,7 @@ cargo build --release --manifest-path benches/compare/Cargo.toml --target-dir "$
 compare=$target/compare/release/wayside-compare
 
 mkdir -p "$folder"
-rm -f "$folder"/{compare,ipc}.jsonl
+rm -f "$folder"/{compare,ipc,parked}.{jsonl,md}
 
 # measure NAME COMMAND [OPTION...]: adds to NAME.jsonl and NAME.md.
 measure() {
@@ -39,16 +39,20 @@ measure() {
 measure compare "$compare" --workload calls --pinning two
 measure compare "$compare" --workload calls --pinning one --len 64
 measure compare "$compare" --workload events --pinning two
-measure compare "$compare" --workload fan-in --pinning two
+measure compare "$compare" --workload fan-in --pinning two --clients 8,512
+# The system gives each of so many threads a turn in some hundred milliseconds: who gets how much shows in seconds.
+seconds=1 measure compare "$compare" --workload fan-in --pinning two --clients 64
 measure compare "$compare" --workload bursts --pinning two
 for way in uds fifo tcp mqueue; do
-    measure ipc "$ipc" --bench --way "$way" --workload calls --pinning two,one
-    measure ipc "$ipc" --bench --way "$way" --workload events,fan-in,bursts --pinning two
-    rounds=1 seconds=0.4 measure ipc "$ipc" --bench --way "$way" --workload idle --pinning free
+    measure ipc "$ipc" --bench --way "$way" --workload calls,events --pinning two,one
+    measure ipc "$ipc" --bench --way "$way" --workload bursts --pinning two
+    rounds=2 seconds=2 measure ipc "$ipc" --bench --way "$way" --workload fan-in --mechanism wayside,raw-batch --pinning two
+    rounds=3 seconds=0.4 measure ipc "$ipc" --bench --way "$way" --workload idle --pinning free
+    WAYSIDE_SPIN=off measure parked "$ipc" --bench --way "$way" --workload calls --pinning two --len 64,1024
 done
 # The tables of the aggregator are copied by hand. Both fail where a goal is missed by far.
 # shellcheck disable=SC2086
 for name in recording agent; do
     ${MEASURE:-} "${!name}" --bench | tee "$folder/$name.md"
 done
-benches/figures.py "$folder/compare.jsonl" "$folder/ipc.jsonl"
+benches/figures.py "$folder"/{compare,ipc,parked}.jsonl
