@@ -159,7 +159,7 @@ mod loom_tests {
             std::mem::take(&mut *self.wanted.lock().unwrap())
         }
 
-        /// As `OnDuty::round`: a poll that sleeps until it is woken.
+        /// As `Engine::round`: a poll that sleeps until it is woken.
         fn round(&self) -> u32 {
             if self.bell.before_poll() {
                 self.wakes.wait();
@@ -168,7 +168,7 @@ mod loom_tests {
             self.turn()
         }
 
-        /// As `OnDuty::spin_for` with one look: a spin and, if that was in vain, a round.
+        /// As `Engine::spin_for` with one look: a spin and, if that was in vain, a round.
         fn spin(&self, something_came: bool) -> u32 {
             self.bell.before_spin();
             if something_came {
