@@ -19,14 +19,16 @@
 //!
 //! Whoever lets go of the duty wakes one parked caller, if there is any: it drives on.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
-use std::sync::{Mutex, MutexGuard, TryLockError};
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, fence};
+use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use crate::ambient;
 use crate::client::calls::CallId;
 use crate::client::shared::Shared;
 use crate::protocol::Protocol;
+use crate::sync::try_lock;
 
 /// How long the background thread stays away once callers drive.
 const NAP: Duration = Duration::from_millis(2);
@@ -72,18 +74,18 @@ impl<E: Drive> Duty<E> {
     }
 
     fn try_take(&self) -> Option<OnDuty<'_, E>> {
-        let engine = match self.engine.try_lock() {
-            Ok(engine) => engine,
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) => return None,
-        };
+        let engine = try_lock(&self.engine)?;
         self.taken.fetch_add(1, SeqCst);
         Some(OnDuty { engine })
     }
 
     fn let_go(&self, on_duty: OnDuty<'_, E>, shared: &Shared<E::Protocol>) {
         drop(on_duty);
-        if self.tell_background.swap(false, SeqCst) {
+        // The background thread asks to be told, then looks whether the duty is free; here it
+        // becomes free before we look whether to tell. A lock that is tried in vain orders nothing:
+        // it takes a fence on both sides for one of the two to see the other.
+        fence(SeqCst);
+        if self.tell_background.load(Relaxed) && self.tell_background.swap(false, Relaxed) {
             shared.bell.call_background();
         }
         pass_on(shared);
@@ -127,8 +129,9 @@ impl<E: Drive> Duty<E> {
                     }
                     // Somebody has driven for a whole nap: it calls when it is done.
                     None if idle => {
-                        self.tell_background.store(true, SeqCst);
-                        if self.engine.try_lock().is_err() {
+                        self.tell_background.store(true, Relaxed);
+                        fence(SeqCst);
+                        if self.try_take().is_none() {
                             shared.bell.nap(None);
                         }
                         called = true;
