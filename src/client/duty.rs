@@ -19,21 +19,21 @@
 //!
 //! Whoever lets go of the duty wakes one parked caller, if there is any: it drives on.
 
-use std::sync::atomic::Ordering::{Relaxed, SeqCst};
-use std::sync::atomic::{AtomicBool, AtomicU64, fence};
-use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use crate::ambient;
 use crate::client::calls::CallId;
 use crate::client::shared::Shared;
 use crate::protocol::Protocol;
-use crate::sync::try_lock;
+use crate::sync::checked::atomic::Ordering::{Relaxed, SeqCst};
+use crate::sync::checked::atomic::{AtomicBool, AtomicU64, fence};
+use crate::sync::checked::{Tried, TriedGuard, try_lock};
 
 /// How long the background thread stays away once callers drive.
 const NAP: Duration = Duration::from_millis(2);
 
-/// What there is to drive: an [`Engine`](crate::client::engine::Engine).
+/// What there is to drive: an [`Engine`](crate::client::engine::Engine), or what stands in for it
+/// where loom tries all orders.
 pub(crate) trait Drive {
     type Protocol: Protocol;
 
@@ -52,7 +52,7 @@ pub(crate) trait Drive {
 }
 
 pub(crate) struct Duty<E> {
-    engine: Mutex<E>,
+    engine: Tried<E>,
     /// How often somebody has taken the duty.
     taken: AtomicU64,
     /// The background thread sleeps until it is told that the duty is free.
@@ -61,13 +61,13 @@ pub(crate) struct Duty<E> {
 
 /// The duty, while somebody has it.
 struct OnDuty<'a, E> {
-    engine: MutexGuard<'a, E>,
+    engine: TriedGuard<'a, E>,
 }
 
 impl<E: Drive> Duty<E> {
     pub(crate) fn new(engine: E) -> Self {
         Self {
-            engine: Mutex::new(engine),
+            engine: Tried::new(engine),
             taken: AtomicU64::new(0),
             tell_background: AtomicBool::new(false),
         }
@@ -166,3 +166,6 @@ pub(crate) fn pass_on<P: Protocol>(shared: &Shared<P>) {
         waker.wake();
     }
 }
+
+#[cfg(all(test, loom))]
+mod loom_tests;

@@ -4,7 +4,6 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
-use std::thread::{self, Thread};
 use std::time::Instant;
 
 use crate::ambient;
@@ -16,6 +15,8 @@ use crate::client::shared::Shared;
 use crate::close::CloseReason;
 use crate::fork;
 use crate::protocol::Protocol;
+use crate::sync::checked::thread::{self, Thread};
+use crate::sync::checked::thread_local;
 
 /// Blocks until the call has ended, at the latest at its deadline. Drives the client meanwhile, if
 /// it has a duty to take and nobody else has taken it.
