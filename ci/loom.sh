@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Tries every order in which threads of a client can meet at its bell, by the model checker loom.
+# Tries the orders in which threads of a client can meet at its bell and hand over the duty to drive, by the model
+# checker loom. Each test says how often a thread may be interrupted in it.
 # usage: ci/loom.sh [arguments of the tests]
 set -euo pipefail
 . ci/tools.sh

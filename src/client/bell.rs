@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use crate::sync::checked::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
 use crate::sync::checked::atomic::{AtomicBool, AtomicU8, fence};
-use crate::sync::checked::{Condvar, Mutex, MutexGuard};
+use crate::sync::checked::{Condvar, Mutex, lock, wait_timeout};
 
 pub(crate) struct Bell {
     /// Ends a poll.
@@ -92,27 +92,18 @@ impl Bell {
         self.attention.store(false, Release);
     }
 
-    fn called(&self) -> MutexGuard<'_, bool> {
-        self.called.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Ends the background thread's nap.
     pub(crate) fn call_background(&self) {
-        *self.called() = true;
+        *lock(&self.called) = true;
         self.napping.notify_one();
     }
 
     /// Sleeps until called, or for `time`. True if called.
     pub(crate) fn nap(&self, time: Option<Duration>) -> bool {
-        let mut called = self.called();
+        let mut called = lock(&self.called);
         if !*called {
             called = match time {
-                Some(time) => {
-                    self.napping
-                        .wait_timeout(called, time)
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .0
-                }
+                Some(time) => wait_timeout(&self.napping, called, time),
                 None => self
                     .napping
                     .wait(called)
@@ -159,7 +150,7 @@ mod loom_tests {
             std::mem::take(&mut *self.wanted.lock().unwrap())
         }
 
-        /// As `OnDuty::round`: a poll that sleeps until it is woken.
+        /// As `Engine::round`: a poll that sleeps until it is woken.
         fn round(&self) -> u32 {
             if self.bell.before_poll() {
                 self.wakes.wait();
@@ -168,7 +159,7 @@ mod loom_tests {
             self.turn()
         }
 
-        /// As `OnDuty::spin_for` with one look: a spin and, if that was in vain, a round.
+        /// As `Engine::spin_for` with one look: a spin and, if that was in vain, a round.
         fn spin(&self, something_came: bool) -> u32 {
             self.bell.before_spin();
             if something_came {

@@ -6,6 +6,7 @@
 //!   calls     who waits for which answer
 //!   driver    connects, reads, writes, keeps time: one connection after the other
 //!   duty      which thread drives: whoever waits, else one in the background
+//!   engine    what that thread drives: the poll, and the driver with it
 //!   bell      how other threads get the attention of that one
 //!   wait      waiting for the end of a call, blocking or as a future
 //!   embedded  the driver in a poll of the application's own
@@ -18,6 +19,7 @@ mod calls;
 mod driver;
 mod duty;
 mod embedded;
+mod engine;
 mod error;
 mod pushes;
 mod running;

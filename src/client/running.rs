@@ -14,6 +14,7 @@ use crate::ambient;
 use crate::client::bell::Bell;
 use crate::client::driver::Driver;
 use crate::client::duty::Duty;
+use crate::client::engine::Engine;
 use crate::client::error::ConnectError;
 use crate::client::pushes::PushQueue;
 use crate::client::shared::{Shared, Status};
@@ -47,7 +48,7 @@ pub(crate) struct Recipe<P: Protocol> {
 pub(crate) struct Running<P: Protocol> {
     pub(crate) shared: Arc<Shared<P>>,
     /// `None` if the application's own loop drives.
-    pub(crate) duty: Option<Arc<Duty<P>>>,
+    pub(crate) duty: Option<Arc<Duty<Engine<P>>>>,
     recipe: Arc<Recipe<P>>,
     generation: u32,
     /// The client of a forked child.
@@ -69,7 +70,8 @@ impl<P: Protocol> Running<P> {
             recipe.on_state.clone(),
             ambient::now(),
         );
-        let duty = Arc::new(Duty::new(event_loop, driver, Spinner::new(recipe.spin)));
+        let engine = Engine::new(event_loop, driver, Spinner::new(recipe.spin));
+        let duty = Arc::new(Duty::new(engine));
         let background = {
             let (shared, duty) = (Arc::clone(&shared), Arc::clone(&duty));
             move || duty.drive_in_background(&shared)
@@ -85,7 +87,7 @@ impl<P: Protocol> Running<P> {
 
     pub(crate) fn new(
         shared: Arc<Shared<P>>,
-        duty: Option<Arc<Duty<P>>>,
+        duty: Option<Arc<Duty<Engine<P>>>>,
         recipe: Arc<Recipe<P>>,
     ) -> Self {
         Self {

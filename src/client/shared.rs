@@ -1,7 +1,7 @@
 //! What the threads of a client share: the way out, the open calls, and how things stand.
 
 use std::io;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
@@ -18,7 +18,7 @@ use crate::envelope::{EncodeError, Head};
 use crate::limits::Limits;
 use crate::outbox::{Lane, Refusal};
 use crate::protocol::Protocol;
-use crate::sync::{lock, wait_timeout};
+use crate::sync::checked::{Condvar, Mutex, MutexGuard, lock, wait_timeout};
 use crate::turn;
 use crate::wire::Wire;
 

@@ -4,23 +4,25 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
-use std::thread::{self, Thread};
 use std::time::Instant;
 
 use crate::ambient;
 use crate::client::calls::{Answer, CallId, Progress};
-use crate::client::duty::{Duty, pass_on};
+use crate::client::duty::{Drive, Duty, pass_on};
+use crate::client::engine::Engine;
 use crate::client::error::CallError;
 use crate::client::shared::Shared;
 use crate::close::CloseReason;
 use crate::fork;
 use crate::protocol::Protocol;
+use crate::sync::checked::thread::{self, Thread};
+use crate::sync::checked::thread_local;
 
 /// Blocks until the call has ended, at the latest at its deadline. Drives the client meanwhile, if
 /// it has a duty to take and nobody else has taken it.
 pub(crate) fn block<P: Protocol>(
     shared: &Shared<P>,
-    duty: Option<&Duty<P>>,
+    duty: Option<&Duty<impl Drive<Protocol = P>>>,
     id: CallId,
     deadline: Instant,
 ) -> Result<Answer<P::Reply>, CallError> {
@@ -128,7 +130,7 @@ impl Wake for Unparker {
 #[must_use = "a call that nobody waits for is cancelled"]
 pub struct Pending<P: Protocol> {
     shared: Arc<Shared<P>>,
-    duty: Option<Arc<Duty<P>>>,
+    duty: Option<Arc<Duty<Engine<P>>>>,
     id: CallId,
     deadline: Instant,
     generation: u32,
@@ -138,7 +140,7 @@ pub struct Pending<P: Protocol> {
 impl<P: Protocol> Pending<P> {
     pub(crate) fn new(
         shared: Arc<Shared<P>>,
-        duty: Option<Arc<Duty<P>>>,
+        duty: Option<Arc<Duty<Engine<P>>>>,
         id: CallId,
         deadline: Instant,
     ) -> Self {
