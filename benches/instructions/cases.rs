@@ -54,6 +54,16 @@ pub const CASES: &[Case] = &[
         run: |count| receive(count, 65_000, 1),
     },
     Case {
+        name: "bare postcard: encode 64 B",
+        count: 10_000,
+        run: |count| encode_bare(count, 40),
+    },
+    Case {
+        name: "bare postcard: decode 64 B",
+        count: 10_000,
+        run: |count| decode_bare(count, 40),
+    },
+    Case {
         name: "a call of 64 B, both sides",
         count: 10_000,
         run: |count| call(count, 40),
@@ -222,6 +232,23 @@ fn receive(count: u64, len: usize, to_a_read: u64) {
             black_box(read_body::<Note>(body).expect("a note"));
         }
         server.inbox.give_back(&mut server.lent);
+    }
+}
+
+/// What encoding takes anyway: to a buffer that is large enough, with nothing around it.
+fn encode_bare(count: u64, len: usize) {
+    let note = note(len);
+    let mut buffer = vec![0; 2 * len];
+    for _ in 0..count {
+        black_box(postcard::to_slice(black_box(&note), &mut buffer).expect("it fits"));
+    }
+}
+
+/// What decoding takes anyway, and the text that the message owns.
+fn decode_bare(count: u64, len: usize) {
+    let bytes = postcard::to_stdvec(&note(len)).expect("a note");
+    for _ in 0..count {
+        black_box(postcard::from_bytes::<Note>(black_box(&bytes)).expect("a note"));
     }
 }
 
