@@ -284,6 +284,7 @@ mod another_language {
             // Python ends lines as the system does.
             let said = String::from_utf8_lossy(&output.stdout).replace("\r\n", "\n");
             assert_eq!(said, EXPECTED, "{scheme}");
+            assert_eq!(serving.server.counters().cancelled, 1, "{scheme}");
             // The server agrees that it was an orderly end.
             let finished = || serving.server.counters().closed.for_reason("finished") == 1;
             support::eventually("the server has seen the end", finished);
