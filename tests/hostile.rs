@@ -721,7 +721,6 @@ fn a_thousand_connections_that_do_nothing_keep_nobody_out() {
     if under_wine("takes minutes for so many connections") {
         return;
     }
-    raise_descriptor_limit();
     on_every_transport(|place| {
         let count = place.at_most(1000);
         let kept = u32::try_from(count / 4).unwrap().min(64);
@@ -748,7 +747,6 @@ fn a_thousand_idle_connections_within_the_limits_delay_nobody() {
     if under_wine("takes minutes for so many connections") {
         return;
     }
-    raise_descriptor_limit();
     on_every_transport(|place| {
         let scene = Scene::new(
             place,
@@ -1186,19 +1184,5 @@ fn other_address(place: &Place) -> String {
             assert_eq!(error.kind(), ErrorKind::AddrInUse);
             format!("{address}2")
         }
-    }
-}
-
-/// As many descriptors as the system grants this process: each connection here has two ends.
-fn raise_descriptor_limit() {
-    #[cfg(unix)]
-    {
-        use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-        let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
-        let raised = Rlimit {
-            current: maximum.map(|maximum| maximum.min(8192)).or(Some(8192)),
-            maximum,
-        };
-        setrlimit(Resource::Nofile, raised).unwrap();
     }
 }
