@@ -11,8 +11,9 @@ import subprocess
 import sys
 import tomllib
 
-# The packages that a user of the default features compiles, this one not counted.
-DEFAULT_TREE_MAX = 40
+# The packages that a user of the default features compiles, this one not counted: as many as there were when this was
+# written, and two that an update may bring.
+DEFAULT_TREE_MAX = 32
 SYSTEMS = ["x86_64-unknown-linux-gnu", "aarch64-apple-darwin", "x86_64-pc-windows-msvc"]
 
 

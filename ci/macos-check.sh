@@ -13,6 +13,7 @@ export CARGO_PROFILE_DEV_STRIP=none
 for target; do
     printf -- '-- %s\n' "$target"
     cargo-zigbuild clippy --all-targets --all-features --target "$target" -- -D warnings
-    # All of the library is in the one, what tests ask of the system in the other.
+    # All of the library is in the one, what the suite for backends asks of the system in the other. Other tests
+    # are only compiled, by the lints.
     cargo-zigbuild test --no-run --all-features --target "$target" --lib --test conformance
 done

@@ -14,6 +14,10 @@ export WINEPREFIX="$tools/wine" WINEDEBUG=-all
 # What one program of tests may take under Wine, in seconds.
 limit=${WAYSIDE_WINE_LIMIT:-300}
 
+# What only one feature uses is used where all are in.
+for feature in '' uds tcp fifo mqueue settings aggregator http; do
+    cargo clippy --lib --no-default-features --features "$feature" --target $target -- -D warnings
+done
 cargo clippy --all-targets --all-features --target $target -- -D warnings
 # CONTRIBUTING.md says which are left out, and why.
 examples=()

@@ -110,6 +110,7 @@ mod tests {
     use std::fs;
     use std::path::Path;
 
+    use proptest::prelude::*;
     use wayside::doctor::{Report, Verdict};
 
     use super::*;
@@ -123,6 +124,32 @@ mod tests {
         let environment = Environment::empty().with("WAYSIDE_DIR", dir);
         let options = parse(line).unwrap().unwrap();
         doctor::examine(&options.settings(environment).unwrap())
+    }
+
+    /// The words that there are, and any others.
+    fn word() -> impl Strategy<Value = String> {
+        let known = prop::sample::select(vec!["--transport", "--name", "--help", "-h", "tcp"]);
+        prop_oneof![known.prop_map(str::to_owned), ".{1,12}"]
+    }
+
+    proptest! {
+        #[test]
+        fn any_command_line_is_taken_or_a_word_of_it_is_named(
+            words in prop::collection::vec(word(), 0..6),
+        ) {
+            match Options::parse(words.clone()) {
+                Ok(Some(Options { transport, name })) => {
+                    let values = [transport, name].into_iter().flatten();
+                    prop_assert_eq!(words.len() % 2, 0);
+                    prop_assert!(values.into_iter().all(|value| words.contains(&value)));
+                }
+                Ok(None) => prop_assert!(words.iter().any(|word| word == "--help" || word == "-h")),
+                Err(problem) => prop_assert!(
+                    words.iter().any(|word| problem.contains(word)),
+                    "{problem}"
+                ),
+            }
+        }
     }
 
     #[test]

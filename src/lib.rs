@@ -174,10 +174,10 @@
 //!
 //! # Features and platforms
 //!
-//! Features add names and never change what there is, with one exception: settings that name no
-//! transport take the first that is in, in the order `uds`, `tcp`, `fifo`, `mqueue`. Cargo switches a
-//! feature on for all crates of a program when one of them asks for it, so a program that leaves
-//! `uds` out and relies on another default should name that transport. All compile on every platform.
+//! Features add names and never change what there is: Cargo switches a feature on for all crates of a
+//! program when one of them asks for it. So settings that name no transport mean `uds`, on Windows `tcp`,
+//! whatever is in; in a build without that one they say that another has to be named, once it is to be
+//! used. All compile on every platform.
 //!
 //! | feature | default | Linux, Android | macOS, BSD | Windows |
 //! |---|---|---|---|---|

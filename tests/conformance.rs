@@ -8,6 +8,9 @@
     feature = "tcp"
 ))]
 
+#[path = "support/descriptors.rs"]
+mod descriptors;
+
 use wayside::conformance::Fixture;
 
 /// A directory that is closed to others, as tempfile's own are not.
@@ -34,6 +37,7 @@ fn at_paths(backend: impl wayside::backend::Backend, too_long: &str) -> Fixture 
     use std::cell::Cell;
     use std::rc::Rc;
 
+    descriptors::raise_limit();
     let directory = Rc::new(private_directory());
     let listed = Rc::clone(&directory);
     let count = Cell::new(0);
@@ -93,12 +97,13 @@ mod mqueue {
 
     use wayside::backend::Mqueue;
 
-    use super::Fixture;
+    use super::{Fixture, descriptors};
 
     /// What a system has of queues is little: one test at a time.
     static TURN: Mutex<()> = Mutex::new(());
 
     fn fixture() -> Fixture {
+        descriptors::raise_limit();
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let used = Rc::new(RefCell::new(Vec::new()));
@@ -141,12 +146,13 @@ mod mqueue {
 
     use wayside::backend::{Mqueue, MqueueOptions};
 
-    use super::{Fixture, queues};
+    use super::{Fixture, descriptors, queues};
 
     /// What a user may have of queues is little: one test at a time.
     static TURN: Mutex<()> = Mutex::new(());
 
     fn fixture_with(messages: u32, message_len: u32) -> Fixture {
+        descriptors::raise_limit();
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let used = Rc::new(RefCell::new(Vec::new()));
         let listed = Rc::clone(&used);
@@ -190,9 +196,10 @@ mod mqueue {
 mod tcp {
     use wayside::backend::Tcp;
 
-    use super::{Fixture, private_directory};
+    use super::{Fixture, descriptors, private_directory};
 
     fn fixture_at(address: &'static str) -> Fixture {
+        descriptors::raise_limit();
         let directory = private_directory();
         let tcp = Tcp::new(directory.path().join("key"));
         let fresh = move || {
@@ -232,12 +239,13 @@ mod fifo {
 
     use wayside::backend::Fifo;
 
-    use super::Fixture;
+    use super::{Fixture, descriptors};
 
     /// Names are shared by all of the system.
     static COUNT: AtomicU32 = AtomicU32::new(0);
 
     fn fixture() -> Fixture {
+        descriptors::raise_limit();
         let fresh = || {
             let count = COUNT.fetch_add(1, Ordering::Relaxed);
             format!("test-{}-{count}", std::process::id())

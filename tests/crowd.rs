@@ -82,6 +82,7 @@ fn a_call_is_answered_in_the_next_turns_whoever_else_is_there() {
         let limits = Limits {
             frame_len_max: 64 * 1024,
             outbox_len_max: 256 * 1024,
+            handshakes_max: 2000,
             handshake_timeout: never,
             frame_timeout: never,
             silence_timeout: never,
@@ -112,7 +113,18 @@ fn a_call_is_answered_in_the_next_turns_whoever_else_is_there() {
             let greeted = |count: usize| -> Vec<Raw> {
                 (0..count).map(|_| Raw::greeted(&transport)).collect()
             };
-            let idle: Vec<_> = (0..place.at_most(200)).map(|_| bare(&transport)).collect();
+            let accepted = || handle.counters().accepted;
+            let before = accepted();
+            let connect = |number| {
+                let link = bare(&transport);
+                // What is beyond a full backlog the system forgets, as nobody drives it.
+                if number % 10 == 0 {
+                    eventually("accepted", || accepted() >= before + number);
+                }
+                link
+            };
+            let count = u64::try_from(place.at_most(1000)).unwrap();
+            let idle: Vec<_> = (1..=count).map(connect).collect();
             let deaf = greeted(few / 2);
             let push = "x".repeat(10_000);
             for peer in handle.peers().iter().rev().take(deaf.len()) {

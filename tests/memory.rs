@@ -225,7 +225,7 @@ fn idle_connections(place: &Place) {
     let scene = Scene::new(place);
     let count = Count::start();
     let mut idle = Vec::new();
-    for number in 1..=place.at_most(500) {
+    for number in 1..=place.at_most(1000) {
         idle.push(bare(&scene.transport));
         if number % 10 == 0 {
             let number = u64::try_from(number).unwrap();

@@ -22,7 +22,7 @@ fn table(first: &str) -> Vec<Vec<&'static str>> {
     rows
 }
 
-/// What stands in them compares `src/backend/table.rs`.
+/// What stands in them compares `src/backend/table/mod.rs`.
 #[test]
 fn the_table_has_a_row_for_each_transport_on_each_system() {
     let mut rows: Vec<(&str, &str)> = table("transport")[2..]

@@ -5,7 +5,7 @@
     python3 tests/wire_client.py tcp 127.0.0.1:7471 /path/to/key
 
 It speaks the protocol `chat` version 1 of this project's tests: says hello, sends an event, calls,
-asks for a sign that all was handled, takes a push, says goodbye, and prints what it got.
+asks for a sign that all was handled, takes a push, withdraws a call, says goodbye, and prints what it got.
 """
 
 import hashlib
@@ -145,7 +145,7 @@ class Client:
 
 
 # Variants of Ask, the request of `chat`, by their position.
-ECHO, LET_GO, PUSH_ME = 0, 4, 6
+ECHO, HOLD, LET_GO, PUSH_ME = 0, 2, 4, 6
 
 
 def main(kind, *where):
@@ -184,6 +184,10 @@ def main(kind, *where):
     client.send(PING, 7)
     head, reader = client.next()
     assert (head, reader.varint()) == (PONG, 7), head
+
+    # Ask::Hold has no answer. While the call is open, the server would not say goodbye.
+    client.send(REQUEST, 5, 30_000, body=varint(HOLD))
+    client.send(CANCEL, 5)
 
     client.send(GOODBYE)
     head, reader = client.next()

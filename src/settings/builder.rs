@@ -10,7 +10,7 @@ use super::error::{ErrorPlace, SettingsError, SettingsErrorKind};
 use super::file::{self, NamedBy};
 use super::keys::{self, Default as KeyDefault, KEYS, Key};
 use super::suggest;
-use super::transports::{Choice, Known};
+use super::transports::{self, Choice, Known};
 use super::value::{Fault, Value, split};
 use super::{Section, Set, Settings};
 use crate::limits::Limits;
@@ -214,11 +214,8 @@ impl SettingsBuilder {
 impl Settings {
     fn apply_defaults(&mut self, limits: &Limits) {
         let known = Known { own: &self.own };
-        let first = known
-            .here()
-            .first()
-            .and_then(|scheme| known.choice(scheme).ok());
-        let transports = Value::Transports(first.into_iter().collect());
+        let choice = known.choice(transports::DEFAULT).ok();
+        let transports = Value::Transports(choice.into_iter().collect());
         let value = |key: &Key| match key.default {
             KeyDefault::Text(text) => key.default_text_value(text),
             KeyDefault::Limit => bounds::value(limits, key.name),
@@ -433,7 +430,9 @@ impl Settings {
     /// What only the whole can tell.
     fn check(&self) -> Result<(), SettingsError> {
         let known = Known { own: &self.own };
-        for choice in self.choices() {
+        // Whether the default is here matters only to those who connect by it.
+        let named = |choice: &&Choice| choice.node.place != Place::Default;
+        for choice in self.choices().iter().filter(named) {
             known
                 .check_here(choice)
                 .map_err(|fault| self.error(fault, "transport", &choice.node))?;

@@ -118,9 +118,7 @@ pub(super) const KEYS: [Key; 28] = [
     top(
         "transport",
         Kind::Transports,
-        Default::Derived(
-            "the first of `\"uds\"`, `\"tcp\"`, `\"fifo\"`, `\"mqueue\"` that this system and this build have",
-        ),
+        Default::Derived("`\"uds\"`; on Windows `\"tcp\"`"),
         "How to connect: a transport's name, or a full endpoint such as `\"tcp:127.0.0.1:9000\"`. In a list a server listens on all, and a client tries them in order.",
     ),
     top(

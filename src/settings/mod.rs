@@ -253,17 +253,11 @@ impl Settings {
     /// Where an address derives from the directory, the directory is created and checked.
     ///
     /// # Errors
-    /// The directory can't be used, or this build has no transport at all.
+    /// The directory can't be used; or the settings name no transport, and this build does not have the
+    /// one that is the default.
     pub fn transports(&self) -> Result<Vec<Transport>, SettingsError> {
         let known = Known { own: &self.own };
-        let choices = self.choices();
-        if choices.is_empty() {
-            let problem = "this build has no transport: enable the cargo feature `uds` or `tcp` \
-                           of wayside";
-            let fault = Fault::new(SettingsErrorKind::Transport, problem);
-            return Err(self.default_error(fault, "transport"));
-        }
-        choices
+        self.choices()
             .iter()
             .map(|choice| known.transport(choice, self))
             .collect()

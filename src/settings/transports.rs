@@ -76,6 +76,10 @@ enum Presence {
     NotInThisBuild,
 }
 
+/// What settings mean that name no transport. It depends on the system alone: if it also did on what is in
+/// the build, a feature that another crate asks for would move programs from one transport to another.
+pub(super) const DEFAULT: &str = if cfg!(unix) { "uds" } else { "tcp" };
+
 const BUILTINS: [Builtin; 4] = [
     Builtin {
         scheme: "uds",
@@ -350,10 +354,23 @@ impl Known<'_> {
             (None, address) => {
                 let make = self
                     .make(&choice.scheme)
-                    .map_err(|fault| settings.error(fault, "transport", &choice.node))?;
+                    .map_err(|fault| self.unusable(choice, fault, settings))?;
                 make(settings, address.as_deref(), Directory::Create)
             }
         }
+    }
+
+    /// A transport that can't be made here. The default was named by nobody, so another can be.
+    fn unusable(&self, choice: &Choice, fault: Fault, settings: &Settings) -> SettingsError {
+        if choice.node.place != Place::Default {
+            return settings.error(fault, "transport", &choice.node);
+        }
+        let scheme = &choice.scheme;
+        let fault = self.not_here(&format!(
+            "none is named, and this build does not have `{scheme}`, the default on this system: \
+             enable the cargo feature `{scheme}` of wayside, or name another transport"
+        ));
+        settings.default_error(fault, "transport")
     }
 
     /// The transports that settings name, in their order, and then all others there are: made

@@ -7,6 +7,7 @@
     reason = "this is test code: it fails by panicking, and says on which transport"
 )]
 
+pub mod descriptors;
 #[cfg(unix)]
 pub mod forked;
 pub mod raw;
@@ -326,6 +327,7 @@ impl Watchdog {
 
 /// One place for each transport that works here.
 pub fn places() -> Vec<Place> {
+    descriptors::raise_limit();
     #[allow(unused_mut, reason = "without a feature there is nothing to add")]
     let mut places: Vec<Place> = Vec::new();
     #[cfg(feature = "uds")]

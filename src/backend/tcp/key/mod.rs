@@ -98,8 +98,10 @@ pub(super) fn examine(path: &Path) -> Vec<Finding> {
 fn read(path: &Path, file: File) -> io::Result<[u8; KEY_LEN]> {
     // One byte more than allowed, to see that there is more.
     let mut text = Vec::new();
-    file.take(FILE_LEN_MAX + 1).read_to_end(&mut text)?;
-    decode(&text).ok_or_else(|| {
+    let len = file.take(FILE_LEN_MAX + 1).read_to_end(&mut text)?;
+    let is_all = u64::try_from(len).is_ok_and(|len| len <= FILE_LEN_MAX);
+    let key = is_all.then(|| decode(&text)).flatten();
+    key.ok_or_else(|| {
         let text = format!(
             "key file {}: holds no key of {} hexadecimal digits: remove it and let it be created \
              anew, and restart all who use it",
@@ -203,6 +205,8 @@ mod tests {
             digits[1..].to_owned(),
             format!("{digits}0"),
             format!("{digits}\n{digits}"),
+            // Beyond what is read there could be anything.
+            format!("{digits}\n\n\n{digits}"),
             digits.replace('0', "g"),
             digits.replace('0', "é"),
         ] {
