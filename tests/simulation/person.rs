@@ -130,13 +130,29 @@ impl Person {
 
     /// What its loop does between two sleeps.
     pub fn turn(&mut self, network: &Network) {
-        self.woken.take();
         if network.lock().take_client_edge(self.id) {
             self.embedded.handle_end();
         }
+        self.turn_without_poll();
+    }
+
+    fn turn_without_poll(&mut self) {
+        self.woken.take();
         self.embedded.turn();
         self.fall_asleep();
         self.poll_woken();
+    }
+
+    /// What a caller does that spins. True if it has found something, and taken a turn for it.
+    pub fn look(&mut self) -> bool {
+        let found = self.embedded.look();
+        if found {
+            self.turn_without_poll();
+        } else {
+            // It may have written something.
+            self.fall_asleep();
+        }
+        found
     }
 
     fn fall_asleep(&mut self) {
@@ -351,6 +367,11 @@ impl Person {
 
     /// What has to hold at any time.
     pub fn check(&self) {
+        self.check_counters();
+        self.check_times();
+    }
+
+    fn check_counters(&self) {
         let counters = self.client.counters();
         let mut book = self.book.lock();
         let account = &book.accounts[&self.id];
@@ -372,16 +393,21 @@ impl Person {
             );
             book.violated(what);
         }
-        // Its loop has not slept through a deadline.
+    }
+
+    /// Its loop has not slept through a deadline.
+    fn check_times(&self) {
         let late = |deadline: Duration| self.now > deadline + DELAY_MAX;
         let overdue = self.calls.iter().any(|call| late(call.deadline))
             || self.flushes.iter().any(|flush| late(flush.deadline));
         if overdue {
-            book.violated(format!("a call of client {} has not ended", self.id));
+            let what = format!("a call of client {} has not ended", self.id);
+            self.book.lock().violated(what);
         }
         let closing = self.closing_until.is_some_and(late);
         if closing && self.embedded.close_result().is_none() {
-            book.violated(format!("client {} has not closed in time", self.id));
+            let what = format!("client {} has not closed in time", self.id);
+            self.book.lock().violated(what);
         }
     }
 

@@ -39,6 +39,10 @@ pub struct World {
     turns: u32,
     troubled: bool,
     temper: Temper,
+    /// How often somebody looks without being told, in percent of the turns.
+    looks: u64,
+    /// How often looks of clients, and of servers, have found something.
+    found: [u64; 2],
     /// Its clients are sent more than they can read at once, in the end.
     floods: bool,
 }
@@ -50,6 +54,8 @@ struct Temper {
     calls: usize,
     flushes: usize,
     pushes: usize,
+    /// Its sides spin: in percent of the turns somebody looks for what nobody has told of.
+    looks: u64,
 }
 
 impl Temper {
@@ -60,6 +66,7 @@ impl Temper {
             calls: random.pick(&[0, 10, 40]),
             flushes: random.pick(&[1, 8, 30]),
             pushes: random.pick(&[1, 10, 40]),
+            looks: random.pick(&[0, 20, 60]),
         }
     }
 }
@@ -112,6 +119,8 @@ pub struct Outcome {
     pub broken: u64,
     pub calls: u64,
     pub in_doubt: u64,
+    /// What those have found who look by themselves: clients, servers.
+    pub found: [u64; 2],
 }
 
 impl Outcome {
@@ -122,6 +131,9 @@ impl Outcome {
         self.broken += other.broken;
         self.calls += other.calls;
         self.in_doubt += other.in_doubt;
+        for (sum, found) in self.found.iter_mut().zip(other.found) {
+            *sum += found;
+        }
     }
 }
 
@@ -177,6 +189,8 @@ impl World {
             trace: Trace::default(),
             turns: 0,
             troubled: true,
+            looks: temper.looks,
+            found: [0; 2],
             temper,
             floods,
         }
@@ -195,6 +209,7 @@ impl World {
         self.farewell(&mut outcome);
         outcome.hash = self.trace.hash;
         outcome.steps = self.trace.count;
+        outcome.found = self.found;
         outcome.broken = self.network.lock().broken;
         outcome
     }
@@ -224,8 +239,11 @@ impl World {
     }
 
     /// Whoever has something to do may be the next; with nobody, time moves on to when somebody
-    /// has.
+    /// has. Before that, somebody may look who has nothing to do.
     fn somebody_takes_a_turn(&mut self) {
+        if self.random.chance(self.looks) && self.somebody_looks() {
+            return;
+        }
         let server_due = self.server_due();
         let due: Vec<usize> = (0..self.people.len())
             .filter(|&index| self.people[index].is_due(&self.network))
@@ -246,6 +264,31 @@ impl World {
             self.trace.add(self.now, "turn of the server", 0);
             self.server_turn();
         }
+    }
+
+    /// As those who spin: for what has come and was not told. True if that led to a turn.
+    fn somebody_looks(&mut self) -> bool {
+        if let Some(server) = self.server.as_mut().filter(|_| self.random.chance(50)) {
+            let found = server.embedded.look();
+            if found {
+                self.found[SERVER] += 1;
+                self.trace.add(self.now, "found by the server", 0);
+                self.server_turn_without_poll();
+            }
+            return found;
+        }
+        if self.people.is_empty() {
+            return false;
+        }
+        let index = self.random.index(self.people.len());
+        let person = &mut self.people[index];
+        let found = person.look();
+        if found {
+            self.found[CLIENT] += 1;
+            self.trace
+                .add(self.now, "found by client", u64::from(person.id));
+        }
+        found
     }
 
     fn pass_until_due(&mut self) {
@@ -296,11 +339,18 @@ impl World {
         let Some(server) = &mut self.server else {
             return;
         };
-        server.woken.take();
         let tokens = self.network.lock().server_edges();
         for (token, ended) in tokens {
             server.embedded.handle_token(token, ended);
         }
+        self.server_turn_without_poll();
+    }
+
+    fn server_turn_without_poll(&mut self) {
+        let Some(server) = &mut self.server else {
+            return;
+        };
+        server.woken.take();
         server.embedded.turn();
         server.sleeps_until = server.embedded.timeout().map(|time| self.now + time);
         let holdings = server.embedded.holdings();
@@ -390,6 +440,7 @@ impl World {
             calls,
             flushes,
             pushes,
+            ..
         } = self.temper;
         let random = &mut self.random;
         let mut what = random.index(sends + bursts + calls + flushes + pushes + 12);
@@ -613,8 +664,10 @@ impl World {
         self.check();
     }
 
-    /// Lets everything take its course until it is so.
+    /// Lets everything take its course until it is so. Often nobody looks meanwhile: an edge that an
+    /// earlier look has cost must not be made up for by the next one.
     fn until(&mut self, what: &str, within: Duration, is_so: impl Fn(&Self) -> bool) {
+        self.looks = self.random.pick(&[0, self.temper.looks]);
         let deadline = self.now + within;
         while !is_so(self) {
             assert!(self.now < deadline, "not within {within:?}: {what}");
