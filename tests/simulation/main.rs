@@ -4,7 +4,7 @@
 //! Everything that happens follows from one number.
 //!
 //! ```text
-//! cargo test --test simulation                              some hundred runs
+//! cargo test --test simulation                              two thousand runs
 //! WAYSIDE_SIM_SEEDS=100000 cargo test --test simulation     more of them
 //! WAYSIDE_SIM_SEED=1234 cargo test --test simulation        one again, as it was
 //! ```
@@ -34,8 +34,8 @@ use std::thread;
 
 use world::{Outcome, World};
 
-/// The runs of a plain `cargo test`, some ten seconds on two cores.
-const SEEDS: u64 = 500;
+/// The runs of a plain `cargo test`, some fifteen seconds on two cores.
+const SEEDS: u64 = 2000;
 
 fn number(variable: &str) -> Option<u64> {
     let text = env::var(variable).ok()?;

@@ -1,5 +1,6 @@
 //! One simulated client: the real one, what its application does, and what it expects.
 
+use std::cell::Cell;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -69,6 +70,8 @@ pub struct Person {
     flushes: Vec<Flush>,
     next_call: u64,
     now: Duration,
+    /// It has done something since the last check. Nothing else changes what it has counted.
+    acted: Cell<bool>,
     /// Flushes that told that all was handled.
     pub flushed: u64,
     /// Nothing is broken, and there is time enough.
@@ -112,6 +115,7 @@ impl Person {
             flushes: Vec::new(),
             next_call: 1,
             now,
+            acted: Cell::new(true),
             flushed: 0,
             must_not_lose: false,
             must_close_well: false,
@@ -137,6 +141,7 @@ impl Person {
     }
 
     fn turn_without_poll(&mut self) {
+        self.acted.set(true);
         self.woken.take();
         self.embedded.turn();
         self.fall_asleep();
@@ -145,6 +150,7 @@ impl Person {
 
     /// What a caller does that spins. True if it has found something, and taken a turn for it.
     pub fn look(&mut self) -> bool {
+        self.acted.set(true);
         let found = self.embedded.look();
         if found {
             self.turn_without_poll();
@@ -162,6 +168,7 @@ impl Person {
     // ---- what its application does ----
 
     pub fn send(&mut self, urgent: bool, len: usize) {
+        self.acted.set(true);
         let lane = usize::from(urgent);
         let number = {
             let mut book = self.book.lock();
@@ -192,6 +199,7 @@ impl Person {
     }
 
     pub fn call(&mut self, random: &mut Random) {
+        self.acted.set(true);
         let number = self.next_call;
         self.next_call += 1;
         let wish = match random.index(20) {
@@ -230,6 +238,7 @@ impl Person {
     }
 
     pub fn flush(&mut self, timeout: Duration) {
+        self.acted.set(true);
         let sent = self.sent();
         if let Ok(flushing) = self.client.start_flush(timeout) {
             let woken = Arc::new(Woken::default());
@@ -246,6 +255,7 @@ impl Person {
 
     /// Stops waiting for some call.
     pub fn cancel(&mut self, random: &mut Random) {
+        self.acted.set(true);
         if !self.calls.is_empty() {
             let index = random.index(self.calls.len());
             drop(self.calls.swap_remove(index));
@@ -254,11 +264,13 @@ impl Person {
 
     pub fn take_push(&mut self) {
         if let Some(push) = self.client.next_push(Duration::ZERO) {
+            self.acted.set(true);
             self.book.lock().push(self.id, &push);
         }
     }
 
     pub fn close(&mut self, timeout: Duration) {
+        self.acted.set(true);
         let until = self.now + timeout;
         self.closing_until = Some(self.closing_until.map_or(until, |at| at.min(until)));
         self.embedded.begin_close(timeout);
@@ -367,7 +379,9 @@ impl Person {
 
     /// What has to hold at any time.
     pub fn check(&self) {
-        self.check_counters();
+        if self.acted.take() {
+            self.check_counters();
+        }
         self.check_times();
     }
 
@@ -417,6 +431,7 @@ impl Person {
             self.book.lock().push(self.id, &push);
         }
         self.poll_woken();
+        self.acted.set(true);
         self.check();
         let counters = self.client.counters();
         let open = self.open_calls();

@@ -160,7 +160,7 @@ impl World {
             short_recv_is_last: random.chance(50),
         };
         let temper = Temper::new(&mut random);
-        let floods = random.chance(20);
+        let floods = random.chance(5);
         // The slowest network is still in good health for a client: it keeps its bounds. (A ping
         // waits for the frame that was begun before it.)
         let ping_interval = Duration::from_secs(random.pick(&[2, 5, 30]));
@@ -201,7 +201,8 @@ impl World {
         for _ in 0..self.random.within(1..=4) {
             self.join();
         }
-        let steps = self.random.within(50..=500);
+        let most = self.random.pick(&[100, 200, 500]);
+        let steps = self.random.within(50..=most);
         for _ in 0..steps {
             self.step();
         }
@@ -467,7 +468,8 @@ impl World {
                 person.send(random.chance(30), len);
             }
         } else if is(bursts) {
-            for _ in 0..random.within(200..=1500) {
+            let most = random.pick(&[150, 400, 1500]);
+            for _ in 0..random.within(100..=most) {
                 person.send(random.chance(5), 0);
             }
         } else if is(calls) {
