@@ -41,6 +41,8 @@ pub struct World {
     temper: Temper,
     /// How often somebody looks without being told, in percent of the turns.
     looks: u64,
+    /// For so many steps the server looks for what follows on its last turn.
+    awake: u32,
     /// How often looks of clients, and of servers, have found something.
     found: [u64; 2],
     /// Its clients are sent more than they can read at once, in the end.
@@ -140,6 +142,9 @@ impl Outcome {
 /// In good health nothing takes longer; a ping may.
 const PROMPT: Duration = Duration::from_secs(20);
 
+/// How long a server looks before it sleeps, if it does.
+const AWAKE_STEPS: u32 = 10;
+
 /// More turns than this without time moving on is a loop that never ends.
 const TURNS_MAX: u32 = 300_000;
 
@@ -190,6 +195,7 @@ impl World {
             turns: 0,
             troubled: true,
             looks: temper.looks,
+            awake: 0,
             found: [0; 2],
             temper,
             floods,
@@ -242,6 +248,11 @@ impl World {
     /// Whoever has something to do may be the next; with nobody, time moves on to when somebody
     /// has. Before that, somebody may look who has nothing to do.
     fn somebody_takes_a_turn(&mut self) {
+        let server_is_awake = self.awake > 0;
+        self.awake = self.awake.saturating_sub(1);
+        if server_is_awake && self.server_looks() {
+            return;
+        }
         if self.random.chance(self.looks) && self.somebody_looks() {
             return;
         }
@@ -249,6 +260,8 @@ impl World {
         let due: Vec<usize> = (0..self.people.len())
             .filter(|&index| self.people[index].is_due(&self.network))
             .collect();
+        // It hears of nothing else as long as it is awake, which is not for long.
+        let server_due = server_due && (!server_is_awake || due.is_empty());
         let count = due.len() + usize::from(server_due);
         self.turns += 1;
         assert!(self.turns < TURNS_MAX, "nothing comes to rest");
@@ -269,17 +282,8 @@ impl World {
 
     /// As those who spin: for what has come and was not told. True if that led to a turn.
     fn somebody_looks(&mut self) -> bool {
-        if let Some(server) = self.server.as_mut().filter(|_| self.random.chance(50)) {
-            let found = server.embedded.look();
-            if found {
-                self.found[SERVER] += 1;
-                self.trace.add(self.now, "found by the server", 0);
-                self.server_turn_without_poll();
-            }
-            return found;
-        }
-        if self.people.is_empty() {
-            return false;
+        if self.people.is_empty() || self.random.chance(20) {
+            return self.server_looks();
         }
         let index = self.random.index(self.people.len());
         let person = &mut self.people[index];
@@ -288,6 +292,17 @@ impl World {
             self.found[CLIENT] += 1;
             self.trace
                 .add(self.now, "found by client", u64::from(person.id));
+        }
+        found
+    }
+
+    fn server_looks(&mut self) -> bool {
+        let server = self.server.as_mut();
+        let found = server.is_some_and(|server| server.embedded.look());
+        if found {
+            self.found[SERVER] += 1;
+            self.trace.add(self.now, "found by the server", 0);
+            self.server_turn_without_poll();
         }
         found
     }
@@ -351,6 +366,9 @@ impl World {
         let Some(server) = &mut self.server else {
             return;
         };
+        if self.random.chance(self.looks) {
+            self.awake = AWAKE_STEPS;
+        }
         server.woken.take();
         server.embedded.turn();
         server.sleeps_until = server.embedded.timeout().map(|time| self.now + time);
