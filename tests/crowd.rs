@@ -1,5 +1,5 @@
 //! In a crowd of those who do nothing, stall, do not read or never stop talking, a call is answered as
-//! soon as when nobody else is there.
+//! soon as when nobody else is there, and those who never stop talking are heard equally.
 //!
 //! Turns are counted, not time: the server lives in a loop of the test's own. (Not on Windows, where
 //! it takes the polls of both sides to move a byte through a pipe.)
@@ -16,16 +16,48 @@ use mio::{Events, Poll, Token};
 use support::raw::{Raw, bare, framed, framed_bytes};
 use support::*;
 use wayside::internals::Head;
-use wayside::{EmbeddedServer, Limits, Server};
+use wayside::{EmbeddedServer, Handler, Limits, Peer, Responder, Server, Transport};
+
+/// Nobody's time is ever over.
+fn patient() -> Limits {
+    let never = 10 * PATIENCE;
+    Limits {
+        frame_len_max: 64 * 1024,
+        outbox_len_max: 256 * 1024,
+        handshake_timeout: never,
+        frame_timeout: never,
+        silence_timeout: never,
+        stall_timeout: never,
+        ..Limits::default()
+    }
+}
 
 /// A server, and the loop that it lives in.
-struct Loop {
-    server: EmbeddedServer<Chat, Recorder>,
+struct Loop<H: Handler<Chat>> {
+    server: EmbeddedServer<Chat, H>,
     poll: Poll,
     events: Events,
 }
 
-impl Loop {
+impl<H: Handler<Chat>> Loop<H> {
+    /// At this place, and where clients reach it.
+    fn new(place: &Place, handler: H) -> (Self, Transport) {
+        let poll = Poll::new().unwrap();
+        let server = Server::builder()
+            .listen(place.transport.clone())
+            .limits(patient())
+            .embed(handler, poll.registry(), Token(0), || {})
+            .unwrap();
+        let transport = place.transport.at(server.endpoints()[0].address());
+        let events = Events::with_capacity(1024);
+        let server = Self {
+            server,
+            poll,
+            events,
+        };
+        (server, transport)
+    }
+
     fn turn(&mut self, wait: Duration) {
         self.poll.poll(&mut self.events, Some(wait)).unwrap();
         for event in &self.events {
@@ -69,39 +101,19 @@ struct Talker {
 }
 
 impl Talker {
-    /// Says as much of this as the link takes, and goes on with it the next time.
-    fn talk(&mut self, words: &[u8]) {
-        self.at = (self.at + self.raw.send_some(&words[self.at..])) % words.len();
+    /// Says as much of this as the link takes, up to its end, and goes on with it the next time. Gives
+    /// how much that was.
+    fn talk(&mut self, words: &[u8]) -> usize {
+        let said_len = self.raw.send_some(&words[self.at..]);
+        self.at = (self.at + said_len) % words.len();
+        said_len
     }
 }
 
 #[test]
 fn a_call_is_answered_in_the_next_turns_whoever_else_is_there() {
     on_every_transport(|place| {
-        let never = 10 * PATIENCE;
-        let limits = Limits {
-            frame_len_max: 64 * 1024,
-            outbox_len_max: 256 * 1024,
-            handshakes_max: 2000,
-            handshake_timeout: never,
-            frame_timeout: never,
-            silence_timeout: never,
-            stall_timeout: never,
-            ..Limits::default()
-        };
-        let poll = Poll::new().unwrap();
-        let server = Server::builder()
-            .listen(place.transport.clone())
-            .limits(limits)
-            .embed(Recorder::default(), poll.registry(), Token(0), || {})
-            .unwrap();
-        let transport = place.transport.at(server.endpoints()[0].address());
-        let events = Events::with_capacity(1024);
-        let mut server = Loop {
-            server,
-            poll,
-            events,
-        };
+        let (mut server, transport) = Loop::new(place, Recorder::default());
         let mut caller = server.meanwhile(|| Raw::greeted(&transport));
         for id in 1..=10 {
             server.expect_quick_call(&mut caller, id);
@@ -142,11 +154,108 @@ fn a_call_is_answered_in_the_next_turns_whoever_else_is_there() {
             .collect();
         let handled = handle.counters().events;
         for id in 11..=30 {
-            talkers.iter_mut().for_each(|talker| talker.talk(&many));
+            for talker in &mut talkers {
+                talker.talk(&many);
+            }
             server.expect_quick_call(&mut caller, id);
         }
         assert!(handle.counters().events > handled, "nobody has talked");
         let closed = handle.counters().closed;
         assert_eq!(closed.total(), 0, "{closed:?}");
+    });
+}
+
+/// Says the same again and again, and goes on as soon as it was heard.
+struct Chatterer {
+    talker: Talker,
+    words: Vec<u8>,
+    said_len: usize,
+    /// How often it was heard.
+    heard: usize,
+}
+
+impl Chatterer {
+    /// More than a visit reads, if the link takes it.
+    const AHEAD_LEN: usize = 512 * 1024;
+
+    fn new(raw: Raw, number: u64, len: usize) -> Self {
+        Self {
+            talker: Talker { raw, at: 0 },
+            words: framed(Head::Event, &long_note(number, len)),
+            said_len: 0,
+            heard: 0,
+        }
+    }
+
+    fn go_on(&mut self) {
+        while self.said_len < self.heard * self.words.len() + Self::AHEAD_LEN {
+            let said_len = self.talker.talk(&self.words);
+            self.said_len += said_len;
+            if said_len == 0 {
+                return;
+            }
+        }
+    }
+}
+
+/// Lets each go on that it hears: in the middle of the visit, which so never comes to the end of what
+/// there is.
+#[derive(Default)]
+struct Listener {
+    chatterers: Vec<Chatterer>,
+    /// How often it does so: a visit without a bound ends, too.
+    left: usize,
+}
+
+impl Handler<Chat> for Listener {
+    fn event(&mut self, _: &Peer<Chat>, note: Note) {
+        let chatterer = &mut self.chatterers[usize::try_from(note.number).unwrap()];
+        chatterer.heard += 1;
+        if self.left > 0 {
+            self.left -= 1;
+            chatterer.go_on();
+        }
+    }
+
+    fn request(&mut self, _: &Peer<Chat>, _: Ask, _: Responder<Chat>) {}
+}
+
+/// So many who never stop talking, over so many turns.
+fn chatter(place: &Place, count: usize, turns: usize) {
+    let (mut server, transport) = Loop::new(place, Listener::default());
+    let raws =
+        server.meanwhile(|| -> Vec<Raw> { (0..count).map(|_| Raw::greeted(&transport)).collect() });
+    // A small link must hold a whole one, or nobody is heard in the middle of a visit.
+    let capabilities = place.transport.backend().capabilities();
+    let len = capabilities.peers_stock_max.map_or(16_000, |_| 400);
+    let mut chatterers: Vec<_> = raws
+        .into_iter()
+        .zip(0..)
+        .map(|(raw, number)| Chatterer::new(raw, number, len))
+        .collect();
+    chatterers.iter_mut().for_each(Chatterer::go_on);
+    let listener = server.server.handler_mut();
+    // Four times what all visits may read.
+    listener.left = count * turns * 4 * Chatterer::AHEAD_LEN / len;
+    listener.chatterers = chatterers;
+    for _ in 0..turns {
+        server.turn(Duration::ZERO);
+    }
+    let listener = server.server.handler();
+    let heard = || listener.chatterers.iter().map(|chatterer| chatterer.heard);
+    let (least, most) = (heard().min().unwrap(), heard().max().unwrap());
+    assert!(
+        least * 5 >= most * 4 && least >= turns,
+        "of {count} in {turns} turns the least was heard {least} times, the most {most} times"
+    );
+    assert!(listener.left > 0, "they have stopped talking");
+}
+
+#[test]
+fn those_who_never_stop_talking_are_heard_equally() {
+    on_every_transport(|place| {
+        for count in [8, 64] {
+            chatter(place, place.at_most(count), 6);
+        }
     });
 }

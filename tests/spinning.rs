@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use support::*;
-use wayside::{CallError, Limits};
+use wayside::{CallError, Client, Limits, SendError};
 
 /// Pings are due again and again in the time that the test takes; a busy machine is no reason to
 /// believe a peer dead.
@@ -67,5 +67,65 @@ fn nobody_starves_while_callers_drive_without_a_pause() {
             assert_eq!(client.counters().opened, 1, "the connection has lasted");
         }
         assert_eq!(echo(&quiet, "still there"), "still there");
+    });
+}
+
+/// Calls again and again, also while there is no room for a call.
+fn call_without_a_pause(client: &Client<Chat>, stop: &Stop) {
+    let again = Ask::Echo("again".to_owned());
+    while !stop.is_set() {
+        match client.call(&again, PATIENCE) {
+            Ok(text) => assert_eq!(text, "again"),
+            Err(CallError::NotSent(SendError::Full { .. })) => thread::yield_now(),
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+#[test]
+fn urgent_messages_overtake_while_callers_drive_without_a_pause() {
+    const CALLERS: u64 = 2;
+    in_every_mode(|place| {
+        let serving = place.serve(Limits::default());
+        let limits = Limits {
+            outbox_len_max: 4 << 20,
+            frame_len_max: 64 * 1024,
+            ..Limits::default()
+        };
+        let client = serving.builder().limits(limits).connect(PATIENCE).unwrap();
+        let stop = Stop::default();
+        thread::scope(|scope| {
+            let _stop = stop.on_drop();
+            for _ in 0..CALLERS {
+                scope.spawn(|| call_without_a_pause(&client, &stop));
+            }
+            for _ in 0..3 {
+                // The server stands still, and one of those who wait for it drives.
+                let block = client.start(&Ask::Block, PATIENCE).unwrap();
+                serving.recorder.blocked();
+                eventually("all callers wait", || {
+                    let counters = client.counters();
+                    let ended = counters.replies + counters.calls_failed;
+                    counters.calls == ended + CALLERS + 1
+                });
+                let mut bulk = 0;
+                while client.send(&long_note(bulk, 60_000)).is_ok() {
+                    bulk += 1;
+                }
+                let urgent = note(bulk);
+                client.send_urgent(&urgent).unwrap();
+                serving.recorder.unblock();
+                block.wait().unwrap();
+                client.flush(PATIENCE).unwrap();
+                let notes = serving.recorder.take_events();
+                let position = |number| notes.iter().position(|note| note.number == number);
+                let urgent_at = position(urgent.number).unwrap();
+                let overtaken = notes.len() - 1 - urgent_at;
+                // At most the one that had been begun was in between.
+                assert!(overtaken >= 10, "{overtaken} of {bulk} were overtaken");
+                assert_eq!(u64::try_from(notes.len()).unwrap(), bulk + 1);
+            }
+        });
+        assert_eq!(client.counters().opened, 1, "the connection has lasted");
     });
 }

@@ -148,6 +148,10 @@ pub trait Listener: Source + Send {
 ///    vouched for by the system, never by the peer alone.
 /// 7. **L7** Dropping a link releases its descriptors and whatever names it holds. In a forked
 ///    child a link of the parent is not usable and does not keep the connection open.
+/// 8. **L8** `recv` and `send` may be tried at any time and any number of times without an event, also
+///    while the connecting is not finished. Such a try costs no edge: what comes after a `WouldBlock`
+///    brings one as in L3, whatever was tried before. (What a try has taken need not bring one any
+///    more, and some systems move bytes only while somebody polls.)
 pub trait Link: Source + Send {
     /// Receives some bytes into `buffer`, which is not empty. `Ok(0)` is the end.
     ///

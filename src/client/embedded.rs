@@ -66,6 +66,14 @@ impl<P: Protocol> EmbeddedClient<P> {
         self.driver.handle_end();
     }
 
+    /// What a caller does before it sleeps, for a simulation of those who spin. True if a turn has to
+    /// follow; if not, [`timeout`](EmbeddedClient::timeout) is to be asked again.
+    #[cfg(feature = "internals")]
+    #[doc(hidden)]
+    pub fn look(&mut self) -> bool {
+        self.driver.look()
+    }
+
     /// Does what can be done now. To be called once after each poll.
     pub fn turn(&mut self) {
         self.ready = false;

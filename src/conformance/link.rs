@@ -7,7 +7,7 @@ use super::rig::Rig;
 use crate::backend::{EndOfPeer, PeerIdentity};
 
 /// More than any transport holds without a reader.
-const FLOOD_LEN: usize = 32 << 20;
+pub(super) const FLOOD_LEN: usize = 32 << 20;
 
 /// **L1** Megabytes arrive in order, both ways at once, however the calls cut them.
 ///
@@ -82,7 +82,7 @@ pub fn l3_readiness_is_an_edge_that_is_never_lost(fixture: &Fixture) {
 }
 
 /// Once reading all there is, and once as far as a short read where that is claimed to be all.
-fn each_way_to_read(number: &'static str, fixture: &Fixture, test: impl Fn(&mut Rig)) {
+pub(super) fn each_way_to_read(number: &'static str, fixture: &Fixture, test: impl Fn(&mut Rig)) {
     test(&mut Rig::new(number));
     if fixture.backend.capabilities().short_recv_is_last {
         let mut rig = Rig::new(number);

@@ -29,7 +29,7 @@
 //! ```
 //!
 //! How it tests: links are driven by a real `mio::Poll` and nothing but its events, so that a lost
-//! edge shows. Nothing sleeps. A wait without an event fails after 20 seconds; a call that blocks
+//! edge shows; for L8 they are tried without one, too, and then an event is waited for. Nothing sleeps. A wait without an event fails after 20 seconds; a call that blocks
 //! ends the process after 120. Random sizes come from a seed, which the panic's text names and the
 //! environment variable `WAYSIDE_SEED` repeats. B5 holds 300 links at once, and other tests hold theirs
 //! beside it: where a process begins with few descriptors (256 on macOS) let the fixture raise the limit
@@ -45,6 +45,7 @@ mod link;
 mod listener;
 mod random;
 mod rig;
+mod trying;
 mod watchdog;
 
 pub use backend::{
@@ -63,6 +64,7 @@ pub use listener::{
     a3_a_listener_becomes_readable_for_those_who_wait, a4_the_address_is_one_that_connect_takes,
     a5_a_peer_that_left_before_accept_keeps_nobody_out,
 };
+pub use trying::l8_tries_without_an_event_cost_no_edge;
 
 use crate::backend::Backend;
 
@@ -142,6 +144,7 @@ macro_rules! __conformance_each {
             l5_one_peer_delays_no_other
             l6_the_peer_is_known_after_a_byte
             l7_dropping_releases_everything
+            l8_tries_without_an_event_cost_no_edge
         }
     };
 }

@@ -23,6 +23,12 @@ const PIECE_LEN_MAX: usize = 1 << 17;
 /// Turns that see events but no progress: readiness without cause is allowed, within reason.
 const IDLE_TURNS_MAX: u32 = 1_000_000;
 
+/// How often a link is tried in a row without an event.
+const TRIES: usize = 20;
+
+/// Turns after which what still comes is taken for readiness without cause.
+const SETTLING_TURNS_MAX: u32 = 100;
+
 /// A link and what is to become of it.
 pub(super) struct End {
     link: Option<Box<dyn Link>>,
@@ -283,8 +289,17 @@ impl Rig {
 
     /// Waits for events and acts on them.
     pub(super) fn turn(&mut self, what: &str) {
+        self.poll(PATIENCE);
+        if self.woken.is_empty() {
+            self.fail(&format!("no event within {PATIENCE:?}, awaited: {what}"));
+        }
+        self.act();
+    }
+
+    /// Waits so long for events, and notes them.
+    fn poll(&mut self, patience: Duration) {
         loop {
-            match self.poll.poll(&mut self.events, Some(PATIENCE)) {
+            match self.poll.poll(&mut self.events, Some(patience)) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => self.fail(&format!("poll: {error}")),
                 Ok(()) => break,
@@ -296,14 +311,34 @@ impl Rig {
                 end.told_of_end = true;
             }
         }
-        if self.woken.is_empty() {
-            self.fail(&format!("no event within {PATIENCE:?}, awaited: {what}"));
-        }
+    }
+
+    /// Does what the events of the last poll call for.
+    fn act(&mut self) {
         for token in self.woken.clone() {
             match token.checked_sub(LISTENERS) {
                 Some(place) => self.accept(place),
                 None => self.serve(token),
             }
+        }
+    }
+
+    /// Tries an end again and again, without an event.
+    pub(super) fn try_often(&mut self, place: usize) {
+        for _ in 0..TRIES {
+            self.serve(place);
+        }
+    }
+
+    /// Acts on the events that are there by now, until there are none. Links that report readiness
+    /// without cause may always have one.
+    pub(super) fn settle(&mut self) {
+        for _ in 0..SETTLING_TURNS_MAX {
+            self.poll(Duration::ZERO);
+            if self.woken.is_empty() {
+                return;
+            }
+            self.act();
         }
     }
 

@@ -87,6 +87,14 @@ impl<P: Protocol, H: Handler<P>> EmbeddedServer<P, H> {
         self.engine.handle_token(token, ended);
     }
 
+    /// What a server does that has just answered, before it sleeps, for a simulation of those who spin.
+    /// True if a turn has to follow.
+    #[cfg(feature = "internals")]
+    #[doc(hidden)]
+    pub fn look(&mut self) -> bool {
+        self.engine.answered_len().is_some() && self.engine.look()
+    }
+
     /// What the server holds.
     #[cfg(feature = "internals")]
     #[doc(hidden)]

@@ -1,9 +1,10 @@
 //! Many clients and a server that comes and goes, over a network that breaks: the real code on both
-//! sides, with the time, the randomness and the transport simulated. Everything that happens
-//! follows from one number.
+//! sides, with the time, the randomness and the transport simulated. Both sides wait for events as
+//! those do who sleep, and in most runs also look without being told, as those do who spin.
+//! Everything that happens follows from one number.
 //!
 //! ```text
-//! cargo test --test simulation                              some hundred runs
+//! cargo test --test simulation                              two thousand runs
 //! WAYSIDE_SIM_SEEDS=100000 cargo test --test simulation     more of them
 //! WAYSIDE_SIM_SEED=1234 cargo test --test simulation        one again, as it was
 //! ```
@@ -33,8 +34,8 @@ use std::thread;
 
 use world::{Outcome, World};
 
-/// The runs of a plain `cargo test`, some ten seconds on two cores.
-const SEEDS: u64 = 500;
+/// The runs of a plain `cargo test`, some fifteen seconds on two cores.
+const SEEDS: u64 = 2000;
 
 fn number(variable: &str) -> Option<u64> {
     let text = env::var(variable).ok()?;
@@ -100,6 +101,8 @@ fn whatever_happens_the_promises_are_kept() {
     eprintln!("{total:?}");
     // The runs are about something.
     assert!(total.delivered > 0 && total.broken > 0 && total.calls > 0 && total.in_doubt > 0);
+    // Of a few nobody may look just when there is something to be found.
+    assert!(seeds < 100 || !total.found.contains(&0));
 }
 
 #[test]

@@ -5,7 +5,7 @@
 //! relies on an edge that it will not get stands still, and the test sees it.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Read};
 use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -80,6 +80,8 @@ struct Connection {
 struct End {
     token: Option<Token>,
     edge: bool,
+    /// The edge for bytes that have come. Nobody is told any more once somebody has read them.
+    bytes_edge: bool,
     recv_blocked: bool,
     send_blocked: bool,
     /// Registered for reading alone: room makes no edge.
@@ -160,7 +162,7 @@ impl Net {
         for connection in self.connections.values_mut() {
             let has_ended = connection.has_ended_for(SERVER);
             let end = &mut connection.ends[SERVER];
-            if end.token.is_some() && std::mem::take(&mut end.edge) {
+            if end.token.is_some() && end.take_edge() {
                 tokens.extend(end.token.map(|token| (token, has_ended)));
             }
         }
@@ -170,14 +172,14 @@ impl Net {
     pub fn server_has_edge(&self) -> bool {
         self.listener.as_ref().is_some_and(|bound| bound.edge)
             || self.connections.values().any(|connection| {
-                connection.ends[SERVER].edge && connection.ends[SERVER].token.is_some()
+                connection.ends[SERVER].has_edge() && connection.ends[SERVER].token.is_some()
             })
     }
 
     pub fn client_has_edge(&self, owner: u32) -> bool {
         self.connections.values().any(|connection| {
             let end = &connection.ends[CLIENT];
-            connection.owner == owner && end.edge && end.token.is_some()
+            connection.owner == owner && end.has_edge() && end.token.is_some()
         })
     }
 
@@ -188,7 +190,7 @@ impl Net {
             if connection.owner == owner {
                 let ended = connection.has_ended_for(CLIENT);
                 let end = &mut connection.ends[CLIENT];
-                has_ended |= std::mem::take(&mut end.edge) && end.token.is_some() && ended;
+                has_ended |= end.take_edge() && end.token.is_some() && ended;
             }
         }
         has_ended
@@ -350,6 +352,7 @@ impl Net {
     fn recv(&mut self, id: u32, side: usize, buffer: &mut [u8]) -> io::Result<usize> {
         let short_is_last = self.character.short_recv_is_last;
         let chunky = self.random.chance(self.character.chunky) && !short_is_last;
+        let tells_late = self.random.chance(20);
         let connection = self.connections.get_mut(&id).unwrap();
         connection.tick(self.now);
         let Connection { ends, flows, .. } = connection;
@@ -363,10 +366,11 @@ impl Net {
                 if chunky {
                     len = 1 + self.random.index(len);
                 }
-                for (to, from) in buffer.iter_mut().zip(flow.arrived.drain(..len)) {
-                    *to = from;
-                }
+                flow.arrived
+                    .read_exact(&mut buffer[..len])
+                    .expect("so much has arrived");
                 flow.len -= len;
+                ends[side].bytes_edge &= !flow.arrived.is_empty() || tells_late;
                 ends[side].recv_blocked |= short_is_last && len < buffer.len();
                 ends[1 - side].find_room();
                 return Ok(len);
@@ -444,6 +448,14 @@ impl Net {
 }
 
 impl End {
+    fn has_edge(&self) -> bool {
+        self.edge || self.bytes_edge
+    }
+
+    fn take_edge(&mut self) -> bool {
+        std::mem::take(&mut self.edge) | std::mem::take(&mut self.bytes_edge)
+    }
+
     fn find_room(&mut self) {
         if self.send_blocked && !self.deaf_to_room {
             self.send_blocked = false;
@@ -497,21 +509,23 @@ impl Connection {
                 end.send_blocked = false;
                 end.edge = true;
             }
-            let mut news = false;
+            let mut bytes = false;
             while flow.in_flight.front().is_some_and(|(at, _)| now >= *at) {
-                let (_, bytes) = flow.in_flight.pop_front().unwrap();
-                flow.arrived.extend(bytes);
-                news = true;
+                let (_, piece) = flow.in_flight.pop_front().unwrap();
+                flow.arrived.extend(piece);
+                bytes = true;
             }
+            let mut ended = false;
             if !*silent && !flow.end_told && flow.end_at.is_some_and(|at| now >= at) {
                 flow.end_told = true;
-                news = true;
+                ended = true;
                 // Nobody has to read as far as a `WouldBlock` to be told of the end.
                 end.edge |= *short_recv_is_last;
             }
             // Without a `WouldBlock` before it there is no edge.
-            if news && std::mem::take(&mut end.recv_blocked) {
-                end.edge = true;
+            if (bytes || ended) && std::mem::take(&mut end.recv_blocked) {
+                end.edge |= ended;
+                end.bytes_edge |= bytes;
             }
         }
     }

@@ -1,5 +1,6 @@
 //! One simulated client: the real one, what its application does, and what it expects.
 
+use std::cell::Cell;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -69,6 +70,8 @@ pub struct Person {
     flushes: Vec<Flush>,
     next_call: u64,
     now: Duration,
+    /// It has done something since the last check. Nothing else changes what it has counted.
+    acted: Cell<bool>,
     /// Flushes that told that all was handled.
     pub flushed: u64,
     /// Nothing is broken, and there is time enough.
@@ -112,6 +115,7 @@ impl Person {
             flushes: Vec::new(),
             next_call: 1,
             now,
+            acted: Cell::new(true),
             flushed: 0,
             must_not_lose: false,
             must_close_well: false,
@@ -130,13 +134,31 @@ impl Person {
 
     /// What its loop does between two sleeps.
     pub fn turn(&mut self, network: &Network) {
-        self.woken.take();
         if network.lock().take_client_edge(self.id) {
             self.embedded.handle_end();
         }
+        self.turn_without_poll();
+    }
+
+    fn turn_without_poll(&mut self) {
+        self.acted.set(true);
+        self.woken.take();
         self.embedded.turn();
         self.fall_asleep();
         self.poll_woken();
+    }
+
+    /// What a caller does that spins. True if it has found something, and taken a turn for it.
+    pub fn look(&mut self) -> bool {
+        self.acted.set(true);
+        let found = self.embedded.look();
+        if found {
+            self.turn_without_poll();
+        } else {
+            // It may have written something.
+            self.fall_asleep();
+        }
+        found
     }
 
     fn fall_asleep(&mut self) {
@@ -146,6 +168,7 @@ impl Person {
     // ---- what its application does ----
 
     pub fn send(&mut self, urgent: bool, len: usize) {
+        self.acted.set(true);
         let lane = usize::from(urgent);
         let number = {
             let mut book = self.book.lock();
@@ -176,6 +199,7 @@ impl Person {
     }
 
     pub fn call(&mut self, random: &mut Random) {
+        self.acted.set(true);
         let number = self.next_call;
         self.next_call += 1;
         let wish = match random.index(20) {
@@ -214,6 +238,7 @@ impl Person {
     }
 
     pub fn flush(&mut self, timeout: Duration) {
+        self.acted.set(true);
         let sent = self.sent();
         if let Ok(flushing) = self.client.start_flush(timeout) {
             let woken = Arc::new(Woken::default());
@@ -230,6 +255,7 @@ impl Person {
 
     /// Stops waiting for some call.
     pub fn cancel(&mut self, random: &mut Random) {
+        self.acted.set(true);
         if !self.calls.is_empty() {
             let index = random.index(self.calls.len());
             drop(self.calls.swap_remove(index));
@@ -238,11 +264,13 @@ impl Person {
 
     pub fn take_push(&mut self) {
         if let Some(push) = self.client.next_push(Duration::ZERO) {
+            self.acted.set(true);
             self.book.lock().push(self.id, &push);
         }
     }
 
     pub fn close(&mut self, timeout: Duration) {
+        self.acted.set(true);
         let until = self.now + timeout;
         self.closing_until = Some(self.closing_until.map_or(until, |at| at.min(until)));
         self.embedded.begin_close(timeout);
@@ -351,6 +379,13 @@ impl Person {
 
     /// What has to hold at any time.
     pub fn check(&self) {
+        if self.acted.take() {
+            self.check_counters();
+        }
+        self.check_times();
+    }
+
+    fn check_counters(&self) {
         let counters = self.client.counters();
         let mut book = self.book.lock();
         let account = &book.accounts[&self.id];
@@ -372,16 +407,21 @@ impl Person {
             );
             book.violated(what);
         }
-        // Its loop has not slept through a deadline.
+    }
+
+    /// Its loop has not slept through a deadline.
+    fn check_times(&self) {
         let late = |deadline: Duration| self.now > deadline + DELAY_MAX;
         let overdue = self.calls.iter().any(|call| late(call.deadline))
             || self.flushes.iter().any(|flush| late(flush.deadline));
         if overdue {
-            book.violated(format!("a call of client {} has not ended", self.id));
+            let what = format!("a call of client {} has not ended", self.id);
+            self.book.lock().violated(what);
         }
         let closing = self.closing_until.is_some_and(late);
         if closing && self.embedded.close_result().is_none() {
-            book.violated(format!("client {} has not closed in time", self.id));
+            let what = format!("client {} has not closed in time", self.id);
+            self.book.lock().violated(what);
         }
     }
 
@@ -391,6 +431,7 @@ impl Person {
             self.book.lock().push(self.id, &push);
         }
         self.poll_woken();
+        self.acted.set(true);
         self.check();
         let counters = self.client.counters();
         let open = self.open_calls();

@@ -39,6 +39,12 @@ pub struct World {
     turns: u32,
     troubled: bool,
     temper: Temper,
+    /// How often somebody looks without being told, in percent of the turns.
+    looks: u64,
+    /// For so many steps the server looks for what follows on its last turn.
+    awake: u32,
+    /// How often looks of clients, and of servers, have found something.
+    found: [u64; 2],
     /// Its clients are sent more than they can read at once, in the end.
     floods: bool,
 }
@@ -50,6 +56,8 @@ struct Temper {
     calls: usize,
     flushes: usize,
     pushes: usize,
+    /// Its sides spin: in percent of the turns somebody looks for what nobody has told of.
+    looks: u64,
 }
 
 impl Temper {
@@ -60,6 +68,7 @@ impl Temper {
             calls: random.pick(&[0, 10, 40]),
             flushes: random.pick(&[1, 8, 30]),
             pushes: random.pick(&[1, 10, 40]),
+            looks: random.pick(&[0, 20, 60]),
         }
     }
 }
@@ -112,6 +121,8 @@ pub struct Outcome {
     pub broken: u64,
     pub calls: u64,
     pub in_doubt: u64,
+    /// What those have found who look by themselves: clients, servers.
+    pub found: [u64; 2],
 }
 
 impl Outcome {
@@ -122,11 +133,17 @@ impl Outcome {
         self.broken += other.broken;
         self.calls += other.calls;
         self.in_doubt += other.in_doubt;
+        for (sum, found) in self.found.iter_mut().zip(other.found) {
+            *sum += found;
+        }
     }
 }
 
 /// In good health nothing takes longer; a ping may.
 const PROMPT: Duration = Duration::from_secs(20);
+
+/// How long a server looks before it sleeps, if it does.
+const AWAKE_STEPS: u32 = 10;
 
 /// More turns than this without time moving on is a loop that never ends.
 const TURNS_MAX: u32 = 300_000;
@@ -148,7 +165,7 @@ impl World {
             short_recv_is_last: random.chance(50),
         };
         let temper = Temper::new(&mut random);
-        let floods = random.chance(20);
+        let floods = random.chance(5);
         // The slowest network is still in good health for a client: it keeps its bounds. (A ping
         // waits for the frame that was begun before it.)
         let ping_interval = Duration::from_secs(random.pick(&[2, 5, 30]));
@@ -177,6 +194,9 @@ impl World {
             trace: Trace::default(),
             turns: 0,
             troubled: true,
+            looks: temper.looks,
+            awake: 0,
+            found: [0; 2],
             temper,
             floods,
         }
@@ -187,7 +207,8 @@ impl World {
         for _ in 0..self.random.within(1..=4) {
             self.join();
         }
-        let steps = self.random.within(50..=500);
+        let most = self.random.pick(&[100, 200, 500]);
+        let steps = self.random.within(50..=most);
         for _ in 0..steps {
             self.step();
         }
@@ -195,6 +216,7 @@ impl World {
         self.farewell(&mut outcome);
         outcome.hash = self.trace.hash;
         outcome.steps = self.trace.count;
+        outcome.found = self.found;
         outcome.broken = self.network.lock().broken;
         outcome
     }
@@ -224,12 +246,22 @@ impl World {
     }
 
     /// Whoever has something to do may be the next; with nobody, time moves on to when somebody
-    /// has.
+    /// has. Before that, somebody may look who has nothing to do.
     fn somebody_takes_a_turn(&mut self) {
+        let server_is_awake = self.awake > 0;
+        self.awake = self.awake.saturating_sub(1);
+        if server_is_awake && self.server_looks() {
+            return;
+        }
+        if self.random.chance(self.looks) && self.somebody_looks() {
+            return;
+        }
         let server_due = self.server_due();
         let due: Vec<usize> = (0..self.people.len())
             .filter(|&index| self.people[index].is_due(&self.network))
             .collect();
+        // It hears of nothing else as long as it is awake, which is not for long.
+        let server_due = server_due && (!server_is_awake || due.is_empty());
         let count = due.len() + usize::from(server_due);
         self.turns += 1;
         assert!(self.turns < TURNS_MAX, "nothing comes to rest");
@@ -246,6 +278,33 @@ impl World {
             self.trace.add(self.now, "turn of the server", 0);
             self.server_turn();
         }
+    }
+
+    /// As those who spin: for what has come and was not told. True if that led to a turn.
+    fn somebody_looks(&mut self) -> bool {
+        if self.people.is_empty() || self.random.chance(20) {
+            return self.server_looks();
+        }
+        let index = self.random.index(self.people.len());
+        let person = &mut self.people[index];
+        let found = person.look();
+        if found {
+            self.found[CLIENT] += 1;
+            self.trace
+                .add(self.now, "found by client", u64::from(person.id));
+        }
+        found
+    }
+
+    fn server_looks(&mut self) -> bool {
+        let server = self.server.as_mut();
+        let found = server.is_some_and(|server| server.embedded.look());
+        if found {
+            self.found[SERVER] += 1;
+            self.trace.add(self.now, "found by the server", 0);
+            self.server_turn_without_poll();
+        }
+        found
     }
 
     fn pass_until_due(&mut self) {
@@ -296,11 +355,21 @@ impl World {
         let Some(server) = &mut self.server else {
             return;
         };
-        server.woken.take();
         let tokens = self.network.lock().server_edges();
         for (token, ended) in tokens {
             server.embedded.handle_token(token, ended);
         }
+        self.server_turn_without_poll();
+    }
+
+    fn server_turn_without_poll(&mut self) {
+        let Some(server) = &mut self.server else {
+            return;
+        };
+        if self.random.chance(self.looks) {
+            self.awake = AWAKE_STEPS;
+        }
+        server.woken.take();
         server.embedded.turn();
         server.sleeps_until = server.embedded.timeout().map(|time| self.now + time);
         let holdings = server.embedded.holdings();
@@ -390,6 +459,7 @@ impl World {
             calls,
             flushes,
             pushes,
+            ..
         } = self.temper;
         let random = &mut self.random;
         let mut what = random.index(sends + bursts + calls + flushes + pushes + 12);
@@ -416,7 +486,8 @@ impl World {
                 person.send(random.chance(30), len);
             }
         } else if is(bursts) {
-            for _ in 0..random.within(200..=1500) {
+            let most = random.pick(&[150, 400, 1500]);
+            for _ in 0..random.within(100..=most) {
                 person.send(random.chance(5), 0);
             }
         } else if is(calls) {
@@ -613,8 +684,10 @@ impl World {
         self.check();
     }
 
-    /// Lets everything take its course until it is so.
+    /// Lets everything take its course until it is so. Often nobody looks meanwhile: an edge that an
+    /// earlier look has cost must not be made up for by the next one.
     fn until(&mut self, what: &str, within: Duration, is_so: impl Fn(&Self) -> bool) {
+        self.looks = self.random.pick(&[0, self.temper.looks]);
         let deadline = self.now + within;
         while !is_so(self) {
             assert!(self.now < deadline, "not within {within:?}: {what}");
