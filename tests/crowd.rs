@@ -24,6 +24,7 @@ fn patient() -> Limits {
     Limits {
         frame_len_max: 64 * 1024,
         outbox_len_max: 256 * 1024,
+        handshakes_max: 2000,
         handshake_timeout: never,
         frame_timeout: never,
         silence_timeout: never,
