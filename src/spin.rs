@@ -31,8 +31,9 @@ use crate::event_loop::EventLoop;
 /// Whether a side that expects something soon looks for it again and again for a moment, before it
 /// sleeps: a blocking caller for its answer, a server that has just answered for the next request.
 ///
-/// At most 50 µs at a time and 1 µs more for each KiB that was sent, twice as long while it is tried
-/// whether that pays, and only in calls: with nothing under way nobody spins. In a poll of the application's own
+/// At most 50 µs at a time and 1 µs more for each KiB of what was said, up to 1 ms; twice as long while
+/// it is tried whether that pays. Only in calls, as long as their messages are under way: with nothing
+/// under way nobody spins. In a poll of the application's own
 /// ([`EmbeddedServer`](crate::EmbeddedServer), [`EmbeddedClient`](crate::EmbeddedClient)) nobody
 /// does either.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]

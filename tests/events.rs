@@ -215,12 +215,14 @@ fn a_full_outbox_can_be_flushed() {
                 matches!(flushed, Err(CallError::NotSent(SendError::Full { .. })))
             });
             serving.recorder.unblock();
-            // Whether or not there was room for it: it waits for that, too.
-            flush.join().unwrap().unwrap();
-            assert_eq!(client.counters().events_acknowledged, taken);
+            // It may have come too late for its room, but never too early for its answer.
+            if flush.join().unwrap().is_ok() {
+                assert_eq!(client.counters().events_acknowledged, taken);
+            }
         });
         block.wait().unwrap();
-        client.flush(PATIENCE).unwrap();
+        // The answer may have come before the room.
+        eventually("there is room again", || client.flush(PATIENCE).is_ok());
         assert_eq!(client.counters().events_acknowledged, taken);
     });
 }

@@ -55,6 +55,11 @@ pub use tcp::Tcp;
 #[cfg(feature = "uds")]
 pub use uds::Uds;
 
+/// The transport of settings that name none. It depends on the system alone: if it also did on what is in the
+/// build, a feature that another crate asks for would move programs from one transport to another.
+#[cfg(feature = "settings")]
+pub(crate) const DEFAULT_SCHEME: &str = if cfg!(unix) { "uds" } else { "tcp" };
+
 /// A kind of transport: makes listeners and links.
 ///
 /// A value holds what it needs beyond the address (who may connect, where the key lies), so that

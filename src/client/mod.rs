@@ -189,7 +189,7 @@ impl<P: Protocol> Client<P> {
     /// See [`CallError`].
     pub fn flush(&self, timeout: Duration) -> Result<(), CallError> {
         let running = self.running.current();
-        let (id, deadline) = running.shared.begin_sync_within(timeout)?;
+        let (id, deadline) = running.shared.begin_sync(timeout)?;
         wait::block(&running.shared, running.duty.as_deref(), id, deadline).map(drop)
     }
 

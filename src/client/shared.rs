@@ -132,34 +132,21 @@ impl<P: Protocol> Shared<P> {
     /// The same once there is room to spare, or the time is over.
     pub(crate) fn send_within(&self, timeout: Duration, event: &P::Event) -> Result<(), SendError> {
         let mut outgoing = self.outgoing();
-        if outgoing.wire.is_ample() {
-            outgoing = self.wait_for_room(outgoing, timeout);
+        if outgoing.wire.is_ample() && !turn::is_under_way() {
+            let deadline = ambient::now() + timeout.min(TIMEOUT_MAX);
+            // It may nap, after calls: then nobody would see that the link takes more.
+            self.bell.call_background();
+            while outgoing.wire.is_ample() && outgoing.check_open().is_ok() {
+                let left = deadline.saturating_duration_since(ambient::now());
+                if left == Duration::ZERO {
+                    break;
+                }
+                outgoing.wait_for_room += 1;
+                outgoing = wait_timeout(&self.changed, outgoing, left);
+                outgoing.wait_for_room -= 1;
+            }
         }
         self.append_event(outgoing, Lane::Bulk, event)
-    }
-
-    /// Waits until there is room to spare, or the time is over, or it is plain that none will come.
-    fn wait_for_room<'a>(
-        &self,
-        mut outgoing: MutexGuard<'a, Outgoing<P::Reply>>,
-        timeout: Duration,
-    ) -> MutexGuard<'a, Outgoing<P::Reply>> {
-        if turn::is_under_way() {
-            return outgoing;
-        }
-        let deadline = ambient::now() + timeout.min(TIMEOUT_MAX);
-        // It may nap, after calls: then nobody would see that the link takes more.
-        self.bell.call_background();
-        while outgoing.wire.is_ample() && outgoing.check_open().is_ok() {
-            let left = deadline.saturating_duration_since(ambient::now());
-            if left == Duration::ZERO {
-                break;
-            }
-            outgoing.wait_for_room += 1;
-            outgoing = wait_timeout(&self.changed, outgoing, left);
-            outgoing.wait_for_room -= 1;
-        }
-        outgoing
     }
 
     fn append_event(
@@ -242,24 +229,6 @@ impl<P: Protocol> Shared<P> {
         self.begin_with(timeout, |wire, id| {
             wire.append_reserved(Lane::Bulk, Head::Sync { id })
         })
-    }
-
-    /// The same once there is room for it. Some is kept for that also in a full outbox.
-    pub(crate) fn begin_sync_within(
-        &self,
-        timeout: Duration,
-    ) -> Result<(CallId, Instant), CallError> {
-        let deadline = ambient::now() + timeout.min(TIMEOUT_MAX);
-        let left = || deadline.saturating_duration_since(ambient::now());
-        let must_wait = |outgoing: &Outgoing<P::Reply>| {
-            outgoing.wire.outbox.is_reserve_used_up() && outgoing.check_connected().is_ok()
-        };
-        let mut outgoing = self.outgoing();
-        while must_wait(&outgoing) && !turn::is_under_way() && left() > Duration::ZERO {
-            outgoing = self.wait_for_room(outgoing, left());
-        }
-        drop(outgoing);
-        self.begin_sync(left())
     }
 
     fn begin_with(

@@ -49,9 +49,6 @@ pub enum Refusal<E> {
 /// The bytes beyond the bound that are kept for frames about those that wait.
 pub const RESERVED_LEN: usize = 16 * 1024;
 
-/// None of those is longer.
-const RESERVED_FRAME_LEN: usize = 32;
-
 /// A bounded queue of encoded frames. See the module's text.
 #[derive(Debug)]
 pub struct Outbox {
@@ -101,11 +98,6 @@ impl Outbox {
         encode: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
     ) -> Result<(), Refusal<E>> {
         self.append_within(self.len_max.saturating_add(RESERVED_LEN), lane, encode)
-    }
-
-    /// Whether even the next [reserved](Outbox::append_reserved) frame may find no room.
-    pub fn is_reserve_used_up(&self) -> bool {
-        self.queued_len() + RESERVED_FRAME_LEN > self.len_max.saturating_add(RESERVED_LEN)
     }
 
     fn append_within<E>(

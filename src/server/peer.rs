@@ -410,13 +410,16 @@ impl PeerShared {
     /// Writes what did not leave before, for the loop, as far as the link takes it by now. True if
     /// that calls for a visit.
     pub(crate) fn write_on(&self, outgoing: &mut Outgoing) -> bool {
-        if let Err(error) = self.flush(outgoing, ambient::now()) {
-            let reason = CloseReason::LinkFailed(Arc::new(error));
-            outgoing.doomed.get_or_insert(reason);
+        // Behind control frames the session may have more to say.
+        let goes_on = outgoing.paused
+            || outgoing.ending
+            || outgoing.said_goodbye
+            || !outgoing.wire.outbox.is_control_empty();
+        match self.flush(outgoing, ambient::now()) {
+            Ok(()) => goes_on && outgoing.wire.writing.blocked_since.is_none(),
+            // The visit reads first what has come until then, and meets the error again.
+            Err(_) => true,
         }
-        let all_has_left = outgoing.wire.writing.blocked_since.is_none();
-        let goes_on = outgoing.paused || outgoing.ending || outgoing.said_goodbye;
-        outgoing.doomed.is_some() || (all_has_left && goes_on)
     }
 
     /// Something was appended: writes it at once, unless the loop is about to.

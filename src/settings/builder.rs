@@ -10,9 +10,10 @@ use super::error::{ErrorPlace, SettingsError, SettingsErrorKind};
 use super::file::{self, NamedBy};
 use super::keys::{self, Default as KeyDefault, KEYS, Key};
 use super::suggest;
-use super::transports::{self, Choice, Known};
+use super::transports::{Choice, Known};
 use super::value::{Fault, Value, split};
 use super::{Section, Set, Settings};
+use crate::backend::DEFAULT_SCHEME;
 use crate::limits::Limits;
 use crate::spin::Spin;
 use crate::transport::Transport;
@@ -214,7 +215,7 @@ impl SettingsBuilder {
 impl Settings {
     fn apply_defaults(&mut self, limits: &Limits) {
         let known = Known { own: &self.own };
-        let choice = known.choice(transports::DEFAULT).ok();
+        let choice = known.choice(DEFAULT_SCHEME).ok();
         let transports = Value::Transports(choice.into_iter().collect());
         let value = |key: &Key| match key.default {
             KeyDefault::Text(text) => key.default_text_value(text),
@@ -497,7 +498,10 @@ impl Settings {
 
     /// Other users can't reach a socket in a directory that belongs to this one alone.
     fn check_allowed(&self) -> Result<(), SettingsError> {
-        let derives = |choice: &Choice| choice.scheme == "uds" && choice.address.is_none();
+        let known = Known { own: &self.own };
+        let derives = |choice: &Choice| {
+            choice.scheme == "uds" && choice.address.is_none() && known.check_here(choice).is_ok()
+        };
         if self.text("uds", "path").is_some() || !self.choices().iter().any(derives) {
             return Ok(());
         }

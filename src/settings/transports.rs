@@ -76,10 +76,6 @@ enum Presence {
     NotInThisBuild,
 }
 
-/// What settings mean that name no transport. It depends on the system alone: if it also did on what is in
-/// the build, a feature that another crate asks for would move programs from one transport to another.
-pub(super) const DEFAULT: &str = if cfg!(unix) { "uds" } else { "tcp" };
-
 const BUILTINS: [Builtin; 4] = [
     Builtin {
         scheme: "uds",
@@ -255,7 +251,7 @@ pub(super) struct Known<'a> {
 }
 
 impl Known<'_> {
-    /// The transports that work here, this crate's in the order of preference.
+    /// The transports that work here, this crate's first.
     pub(super) fn here(&self) -> Vec<&'static str> {
         let here = |builtin: &&Builtin| matches!((builtin.presence)(), Presence::Here(_));
         let builtins = BUILTINS.iter().filter(here).map(|builtin| builtin.scheme);

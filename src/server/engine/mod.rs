@@ -99,7 +99,8 @@ pub(crate) struct Engine<P: Protocol, H: Handler<P>> {
     lent_to: Option<usize>,
     partials_len: usize,
     /// Who has sent a request in this turn, the last one: it may follow up its answer with another.
-    /// It stays so while that answer, or the next request, is under way in pieces.
+    /// It stays so while that answer, or the next request, is under way in pieces and nobody else is
+    /// visited.
     asked_by: Option<usize>,
     /// Application's code was called over a message, and may have taken its time.
     has_called: bool,
@@ -255,9 +256,8 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
         while let Some(index) = self.timers.pop_due(now) {
             later = self.handle_timer(index, later);
         }
-        self.asked_by = self
-            .asked_by
-            .or_else(|| asked_before.filter(|index| self.is_in_the_middle(*index)));
+        let goes_on = |index: &usize| self.lent_to == Some(*index) && self.is_in_the_middle(*index);
+        self.asked_by = self.asked_by.or_else(|| asked_before.filter(goes_on));
     }
 
     /// Whether a message to or from that peer is under way in pieces.
