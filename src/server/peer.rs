@@ -436,13 +436,12 @@ impl PeerShared {
 
     /// Tells the loop what a write by another thread means to it.
     fn after_flush(&self, outgoing: &mut Outgoing, flushed: io::Result<()>) {
-        if let Err(error) = flushed {
-            let reason = CloseReason::LinkFailed(Arc::new(error));
-            outgoing.doomed.get_or_insert(reason);
-        } else if outgoing.wire.writing.blocked_since.is_none() && !outgoing.paused {
-            return;
+        let goes_well = flushed.is_ok() && outgoing.wire.writing.blocked_since.is_none();
+        if !goes_well || outgoing.paused {
+            // If the link has failed, the loop reads first what has come until then, and meets the error
+            // again when it writes.
+            self.attention.call(self.index);
         }
-        self.attention.call(self.index);
     }
 }
 
