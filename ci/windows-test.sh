@@ -51,10 +51,11 @@ run() {
 must_run() {
     local status=0
     run "$@" || status=$?
-    # Wine can say that an operation is done before its outcome is written, which Windows can't. The pipe is lost then.
+    # Wine can say that an operation is done before its outcome is written, which Windows can't: the pipe is lost then.
+    # And the server that all its programs talk to can go away: nothing of ours ran any more then.
     for _ in 1 2; do
-        if [ "$status" -ne 0 ] && grep -q 'code: 996,\|os error 996' "$said"; then
-            echo "-- Wine gave out an operation that it had not finished (error 996): once more"
+        if [ "$status" -ne 0 ] && grep -q 'code: 996,\|os error 996\|^wine client error' "$said"; then
+            echo "-- Wine gave out an operation that it had not finished (error 996), or lost its server: once more"
             status=0
             run "$@" || status=$?
         fi
