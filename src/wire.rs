@@ -30,8 +30,10 @@ pub(crate) struct Wire {
     watch: Option<Watch>,
     pub(crate) outbox: Outbox,
     pub(crate) writing: Writing,
+    /// Why nothing more can be written: an error of a link is final, even if the next try would do.
+    failed: Option<Arc<io::Error>>,
     /// The bytes that the last flush wrote which wrote any.
-    pub(crate) flushed_len: usize,
+    flushed_len: usize,
     /// The longest payload that both sides take.
     pub(crate) frame_len_max: u32,
 }
@@ -99,6 +101,7 @@ impl Wire {
                 last: now,
                 blocked_since: None,
             },
+            failed: None,
             flushed_len: 0,
             frame_len_max,
         }
@@ -114,6 +117,7 @@ impl Wire {
     pub(crate) fn attach(&mut self, link: Box<dyn Link>, watch: Option<Watch>, now: Instant) {
         self.link = Some(link);
         self.watch = watch;
+        self.failed = None;
         self.writing = Writing {
             last: now,
             blocked_since: None,
@@ -188,8 +192,16 @@ impl Wire {
         }
     }
 
-    /// Writes until nothing waits or the link takes no more.
-    pub(crate) fn flush(&mut self, now: Instant) -> io::Result<()> {
+    /// Writes until nothing waits or the link takes no more. Once that has failed, whoever's thread it
+    /// was, it fails for everyone: the loop still reads what has come, and then meets the error.
+    pub(crate) fn flush(&mut self, now: Instant) -> Result<(), Arc<io::Error>> {
+        if self.failed.is_none() {
+            self.failed = self.write(now).err().map(Arc::new);
+        }
+        self.failed.clone().map_or(Ok(()), Err)
+    }
+
+    fn write(&mut self, now: Instant) -> io::Result<()> {
         let Some(link) = &mut self.link else {
             return Ok(());
         };

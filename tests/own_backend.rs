@@ -181,6 +181,11 @@ fn a_backend_that_panics_costs_a_connection_and_not_the_client() {
         client.call(&Ask::Echo(String::new()), PATIENCE).ok();
         is_back(&client, opened);
     }
+    // Neither is whoever sends the one to panic; and one write that has failed is enough.
+    let opened = client.counters().opened;
+    fuse.send.store(1, Ordering::SeqCst);
+    client.send(&note(1)).unwrap();
+    is_back(&client, opened);
     client.close(PATIENCE).unwrap();
 }
 

@@ -40,8 +40,6 @@ pub(crate) struct Outgoing<R> {
     pub(crate) status: Status,
     /// Whoever drives has been asked to write what waits.
     pub(crate) flush_asked: bool,
-    /// A write by a caller has failed; whoever drives has to see to it.
-    pub(crate) broken: Option<io::Error>,
     /// The events in the outbox, and those that were written in this session.
     pub(crate) events: u64,
     /// How many of those the server has handled.
@@ -90,7 +88,6 @@ impl<P: Protocol> Shared<P> {
                 calls: Calls::new(),
                 status: Status::Connecting,
                 flush_asked: false,
-                broken: None,
                 events: 0,
                 events_acknowledged: 0,
                 closing: None,
@@ -192,17 +189,18 @@ impl<P: Protocol> Shared<P> {
     /// Writes what waits, as far as the link takes it. Without a connection, or while the link is
     /// blocked, whoever drives will do it when the time comes.
     fn write(&self, mut outgoing: MutexGuard<'_, Outgoing<P::Reply>>) {
-        if outgoing.is_flowing() {
-            if let Err(error) = self.flush(&mut outgoing, ambient::now()) {
-                outgoing.broken = Some(error);
-                drop(outgoing);
-                self.bell.ring();
-            }
+        if outgoing.is_flowing() && self.flush(&mut outgoing, ambient::now()).is_err() {
+            drop(outgoing);
+            self.bell.ring();
         }
     }
 
     /// Writes what the link takes.
-    pub(crate) fn flush(&self, outgoing: &mut Outgoing<P::Reply>, now: Instant) -> io::Result<()> {
+    pub(crate) fn flush(
+        &self,
+        outgoing: &mut Outgoing<P::Reply>,
+        now: Instant,
+    ) -> Result<(), Arc<io::Error>> {
         let flushed = outgoing.wire.flush(now);
         if outgoing.wait_for_room > 0 && !outgoing.wire.is_ample() {
             self.changed.notify_all();

@@ -399,7 +399,11 @@ impl PeerShared {
     }
 
     /// Writes what the link takes.
-    pub(crate) fn flush(&self, outgoing: &mut Outgoing, now: Instant) -> io::Result<()> {
+    pub(crate) fn flush(
+        &self,
+        outgoing: &mut Outgoing,
+        now: Instant,
+    ) -> Result<(), Arc<io::Error>> {
         let flushed = outgoing.wire.flush(now);
         if outgoing.wait_for_room > 0 && (!outgoing.wire.is_ample() || outgoing.said_goodbye) {
             self.room.notify_all();
@@ -417,7 +421,7 @@ impl PeerShared {
             || !outgoing.wire.outbox.is_control_empty();
         match self.flush(outgoing, ambient::now()) {
             Ok(()) => goes_on && outgoing.wire.writing.blocked_since.is_none(),
-            // The visit reads first what has come until then, and meets the error again.
+            // The visit reads first what has come until then, and then meets the error.
             Err(_) => true,
         }
     }
@@ -431,15 +435,8 @@ impl PeerShared {
             return;
         }
         let flushed = self.flush(&mut outgoing, ambient::now());
-        self.after_flush(&mut outgoing, flushed);
-    }
-
-    /// Tells the loop what a write by another thread means to it.
-    fn after_flush(&self, outgoing: &mut Outgoing, flushed: io::Result<()>) {
         let goes_well = flushed.is_ok() && outgoing.wire.writing.blocked_since.is_none();
         if !goes_well || outgoing.paused {
-            // If the link has failed, the loop reads first what has come until then, and meets the error
-            // again when it writes.
             self.attention.call(self.index);
         }
     }

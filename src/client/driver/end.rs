@@ -45,7 +45,6 @@ impl<P: Protocol> Driver<P> {
             link = outgoing.wire.detach();
             shared.counters.closed.count(&reason);
         }
-        outgoing.broken = None;
         outgoing.flush_asked = false;
         self.settle(&mut outgoing, &reason);
         self.try_again_later(&mut outgoing, endpoint.clone(), reason.clone(), now);

@@ -17,19 +17,15 @@ use crate::wire::Read;
 const TURN_LEN_MAX: usize = 1 << 20;
 
 impl<P: Protocol> Driver<P> {
-    /// Does what other threads have asked for. The error if a write of one has failed.
-    pub(super) fn obey(&mut self, now: Instant) -> Option<std::io::Error> {
+    /// Does what other threads have asked for.
+    pub(super) fn obey(&mut self, now: Instant) {
         let mut outgoing = self.shared.outgoing();
         outgoing.flush_asked = false;
-        if let Some(error) = outgoing.broken.take() {
-            return Some(error);
-        }
         if outgoing.closing.is_some() {
             if let Some(session) = self.session.as_mut().filter(|session| session.is_open()) {
                 session.say_goodbye(&mut outgoing.wire.outbox, now);
             }
         }
-        None
     }
 
     /// There is nobody else who could want the buffer.
@@ -56,7 +52,7 @@ impl<P: Protocol> Driver<P> {
         let mut outgoing = self.shared.outgoing();
         let flush = |outgoing: &mut Outgoing<P::Reply>| {
             let flushed = self.shared.flush(outgoing, now);
-            flushed.map_err(|error| CloseReason::LinkFailed(Arc::new(error)))
+            flushed.map_err(CloseReason::LinkFailed)
         };
         // Twice: what was written may let the farewell follow.
         for _ in 0..2 {

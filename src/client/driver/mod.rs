@@ -27,7 +27,6 @@ use crate::client::error::ConnectFailures;
 use crate::client::running::OnState;
 use crate::client::shared::{Outgoing, Shared};
 use crate::client::state::ClientState;
-use crate::close::CloseReason;
 use crate::event_loop::is_end;
 use crate::fork;
 use crate::hello::Hello;
@@ -92,8 +91,7 @@ impl<P: Protocol> Looking for Driver<P> {
         let mut outgoing = self.shared.outgoing();
         if outgoing.wire.writing.blocked_since.is_some() {
             // The rest of a long message: the poll would tell late that there is room.
-            if let Err(error) = self.shared.flush(&mut outgoing, ambient::now()) {
-                outgoing.broken = Some(error);
+            if self.shared.flush(&mut outgoing, ambient::now()).is_err() {
                 return true;
             }
         }
@@ -172,13 +170,7 @@ impl<P: Protocol> Driver<P> {
             return;
         }
         let _turn = turn::begin();
-        if let Some(error) = self.obey(now) {
-            // What the server has sent before the link broke is still there: answers, and perhaps
-            // why it left.
-            let received = self.receive_all(now);
-            let broken = || CloseReason::LinkFailed(Arc::new(error));
-            self.lose(received.err().unwrap_or_else(broken), now);
-        }
+        self.obey(now);
         // A round of attempts that fail at once needs no turn for each.
         for _ in 0..self.transports.len() {
             if self.retry_at.is_some_and(|at| now >= at) {
@@ -244,8 +236,7 @@ impl<P: Protocol> Driver<P> {
         for id in expired {
             outgoing.cancel(id);
         }
-        if let Err(error) = shared.flush(&mut outgoing, now) {
-            outgoing.broken = Some(error);
+        if shared.flush(&mut outgoing, now).is_err() {
             self.more = true;
         }
         drop(outgoing);

@@ -287,7 +287,7 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
         for _ in 0..2 {
             entry.session.answer(&mut outgoing.wire.outbox);
             if let Err(error) = entry.shared.flush(&mut outgoing, now) {
-                let reason = CloseReason::LinkFailed(Arc::new(error));
+                let reason = CloseReason::LinkFailed(error);
                 return Err(entry.session.at_end(reason));
             }
         }
