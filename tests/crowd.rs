@@ -8,15 +8,13 @@
 
 mod support;
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 use std::time::Duration;
 
-use mio::{Events, Poll, Token};
+use support::driven::Driven;
 use support::raw::{Raw, bare, framed, framed_bytes};
 use support::*;
 use wayside::internals::Head;
-use wayside::{EmbeddedServer, Handler, Limits, Peer, Responder, Server, Transport};
+use wayside::{Handler, Limits, Peer, Responder};
 
 /// Nobody's time is ever over.
 fn patient() -> Limits {
@@ -33,66 +31,16 @@ fn patient() -> Limits {
     }
 }
 
-/// A server, and the loop that it lives in.
-struct Loop<H: Handler<Chat>> {
-    server: EmbeddedServer<Chat, H>,
-    poll: Poll,
-    events: Events,
-}
-
-impl<H: Handler<Chat>> Loop<H> {
-    /// At this place, and where clients reach it.
-    fn new(place: &Place, handler: H) -> (Self, Transport) {
-        let poll = Poll::new().unwrap();
-        let server = Server::builder()
-            .listen(place.transport.clone())
-            .limits(patient())
-            .embed(handler, poll.registry(), Token(0), || {})
-            .unwrap();
-        let transport = place.transport.at(server.endpoints()[0].address());
-        let events = Events::with_capacity(1024);
-        let server = Self {
-            server,
-            poll,
-            events,
-        };
-        (server, transport)
-    }
-
-    fn turn(&mut self, wait: Duration) {
-        self.poll.poll(&mut self.events, Some(wait)).unwrap();
-        for event in &self.events {
-            self.server.handle_event(event);
-        }
-        self.server.turn();
-    }
-
-    /// Drives the server on another thread, as long as this takes.
-    fn meanwhile<T>(&mut self, work: impl FnOnce() -> T) -> T {
-        let done = AtomicBool::new(false);
-        thread::scope(|scope| {
-            scope.spawn(|| {
-                while !done.load(Ordering::SeqCst) {
-                    self.turn(Duration::from_millis(1));
-                }
-            });
-            let worked = work();
-            done.store(true, Ordering::SeqCst);
-            worked
-        })
-    }
-
-    /// A call by this peer is answered in the turn that follows it, or in the next.
-    fn expect_quick_call(&mut self, caller: &mut Raw, id: u64) {
-        let timeout_ms = 60_000;
-        let call = framed(Head::Request { id, timeout_ms }, &Ask::Echo(String::new()));
-        assert_eq!(caller.send_some(&call), call.len());
-        let answered = (0..2).any(|_| {
-            self.turn(Duration::ZERO);
-            caller.head_now() == Some(Head::Reply { id })
-        });
-        assert!(answered, "two turns have not answered the call");
-    }
+/// A call by this peer is answered in the turn that follows it, or in the next.
+fn expect_quick_call(server: &mut Driven<Recorder>, caller: &mut Raw, id: u64) {
+    let timeout_ms = 60_000;
+    let call = framed(Head::Request { id, timeout_ms }, &Ask::Echo(String::new()));
+    assert_eq!(caller.send_some(&call), call.len());
+    let answered = (0..2).any(|_| {
+        server.turn(Duration::ZERO);
+        caller.head_now() == Some(Head::Reply { id })
+    });
+    assert!(answered, "two turns have not answered the call");
 }
 
 /// Never stops talking.
@@ -114,14 +62,15 @@ impl Talker {
 #[test]
 fn a_call_is_answered_in_the_next_turns_whoever_else_is_there() {
     on_every_transport(|place| {
-        let (mut server, transport) = Loop::new(place, Recorder::default());
+        let (mut server, transport) = Driven::new(&place.transport, patient(), Recorder::default());
         let mut caller = server.meanwhile(|| Raw::greeted(&transport));
         for id in 1..=10 {
-            server.expect_quick_call(&mut caller, id);
+            expect_quick_call(&mut server, &mut caller, id);
         }
 
         let few = place.at_most(16);
-        let handle = server.server.handle();
+        let many_idle = u64::try_from(place.at_most(1000)).unwrap();
+        let handle = server.handle();
         let (_idle, _deaf, _stalling, mut talkers) = server.meanwhile(|| {
             let greeted = |count: usize| -> Vec<Raw> {
                 (0..count).map(|_| Raw::greeted(&transport)).collect()
@@ -136,8 +85,7 @@ fn a_call_is_answered_in_the_next_turns_whoever_else_is_there() {
                 }
                 link
             };
-            let count = u64::try_from(place.at_most(1000)).unwrap();
-            let idle: Vec<_> = (1..=count).map(connect).collect();
+            let idle: Vec<_> = (1..=many_idle).map(connect).collect();
             let deaf = greeted(few / 2);
             let push = "x".repeat(10_000);
             for peer in handle.peers().iter().rev().take(deaf.len()) {
@@ -158,7 +106,7 @@ fn a_call_is_answered_in_the_next_turns_whoever_else_is_there() {
             for talker in &mut talkers {
                 talker.talk(&many);
             }
-            server.expect_quick_call(&mut caller, id);
+            expect_quick_call(&mut server, &mut caller, id);
         }
         assert!(handle.counters().events > handled, "nobody has talked");
         let closed = handle.counters().closed;
@@ -223,7 +171,7 @@ impl Handler<Chat> for Listener {
 
 /// So many who never stop talking, over so many turns.
 fn chatter(place: &Place, count: usize, turns: usize) {
-    let (mut server, transport) = Loop::new(place, Listener::default());
+    let (mut server, transport) = Driven::new(&place.transport, patient(), Listener::default());
     let raws =
         server.meanwhile(|| -> Vec<Raw> { (0..count).map(|_| Raw::greeted(&transport)).collect() });
     // A small link must hold a whole one, or nobody is heard in the middle of a visit.
@@ -235,14 +183,14 @@ fn chatter(place: &Place, count: usize, turns: usize) {
         .map(|(raw, number)| Chatterer::new(raw, number, len))
         .collect();
     chatterers.iter_mut().for_each(Chatterer::go_on);
-    let listener = server.server.handler_mut();
+    let listener = server.handler_mut();
     // Four times what all visits may read.
     listener.left = count * turns * 4 * Chatterer::AHEAD_LEN / len;
     listener.chatterers = chatterers;
     for _ in 0..turns {
         server.turn(Duration::ZERO);
     }
-    let listener = server.server.handler();
+    let listener = server.handler();
     let heard = || listener.chatterers.iter().map(|chatterer| chatterer.heard);
     let (least, most) = (heard().min().unwrap(), heard().max().unwrap());
     assert!(

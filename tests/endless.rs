@@ -13,12 +13,13 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use mio::event::Source;
-use mio::{Events, Interest, Poll, Registry, Token};
-use support::raw::{Raw, framed, hello};
+use mio::{Interest, Registry, Token};
+use support::driven::Driven;
+use support::raw::{Raw, framed};
 use support::*;
 use wayside::backend::{Backend, Capabilities, Link, Listener};
 use wayside::internals::Head;
-use wayside::{EmbeddedServer, Limits, PeerId, Server, Transport};
+use wayside::{Limits, PeerId, Transport};
 
 /// As the page of guarantees has it.
 const VISIT_LEN_MAX: usize = 256 * 1024;
@@ -154,44 +155,14 @@ macro_rules! watched_as_inner {
 }
 watched_as_inner!(EndlessListener EndlessLink);
 
-/// A server in a loop of the test's own: turns are counted, not time.
-struct Loop {
-    server: EmbeddedServer<Chat, Recorder>,
-    poll: Poll,
-    events: Events,
-}
-
-impl Loop {
-    fn turn(&mut self, wait: Duration) {
-        self.poll.poll(&mut self.events, Some(wait)).unwrap();
-        for event in &self.events {
-            self.server.handle_event(event);
-        }
-        self.server.turn();
-    }
-
-    /// A turn, and what it has read of the endless link: its share at most.
-    fn share(&mut self, wait: Duration, given: &Given) -> usize {
-        let before = given.len.load(Ordering::SeqCst);
-        self.turn(wait);
-        let read = given.len.load(Ordering::SeqCst) - before;
-        let max = VISIT_LEN_MAX + given.buffer_len.load(Ordering::SeqCst);
-        assert!(read <= max, "{read} bytes in a turn, its share were {max}");
-        read
-    }
-
-    /// A peer with a session. Each side is driven by turns.
-    fn greeted(&mut self, transport: &Transport) -> Raw {
-        let mut raw = Raw::connect(transport);
-        let hello = framed(Head::Hello, &hello());
-        let mut sent = 0;
-        eventually("the welcome", || {
-            sent += raw.send_some(&hello[sent..]);
-            self.turn(Duration::from_millis(1));
-            raw.head_now() == Some(Head::Welcome)
-        });
-        raw
-    }
+/// A turn, and what it has read of the endless link: its share at most.
+fn share(server: &mut Driven<Recorder>, wait: Duration, given: &Given) -> usize {
+    let before = given.len.load(Ordering::SeqCst);
+    server.turn(wait);
+    let read = given.len.load(Ordering::SeqCst) - before;
+    let max = VISIT_LEN_MAX + given.buffer_len.load(Ordering::SeqCst);
+    assert!(read <= max, "{read} bytes in a turn, its share were {max}");
+    read
 }
 
 #[test]
@@ -202,32 +173,23 @@ fn of_a_peer_that_always_has_more_a_turn_reads_its_share_and_others_are_answered
             inner: place.transport.clone(),
             given: Arc::clone(&given),
         };
-        let poll = Poll::new().unwrap();
-        let server = Server::builder()
-            .listen(Transport::new(endless, place.transport.address()))
-            .limits(Limits::default())
-            .embed(Recorder::default(), poll.registry(), Token(0), || {})
-            .unwrap();
+        let transport = Transport::new(endless, place.transport.address());
+        let (mut server, _) = Driven::new(&transport, Limits::default(), Recorder::default());
         let transport = place.transport.at(server.endpoints()[0].address());
-        let mut server = Loop {
-            server,
-            poll,
-            events: Events::with_capacity(16),
-        };
-        let mut talker = server.greeted(&transport);
-        let mut caller = server.greeted(&transport);
+        let (mut talker, mut caller) =
+            server.meanwhile(|| (Raw::greeted(&transport), Raw::greeted(&transport)));
         given.begun.store(true, Ordering::SeqCst);
         // By this the server sees that there is something to read.
         talker.say(&framed(Head::Event, &note(1)));
         eventually("it is read", || {
-            server.share(Duration::from_millis(1), &given) > 0
+            share(&mut server, Duration::from_millis(1), &given) > 0
         });
         for id in 1..=5 {
             let timeout_ms = 60_000;
             let call = framed(Head::Request { id, timeout_ms }, &Ask::Echo(String::new()));
             assert_eq!(caller.send_some(&call), call.len());
             let answered = (0..2).any(|_| {
-                let read = server.share(Duration::ZERO, &given);
+                let read = share(&mut server, Duration::ZERO, &given);
                 assert!(read >= VISIT_LEN_MAX, "no more than {read} bytes");
                 caller.head_now() == Some(Head::Reply { id })
             });

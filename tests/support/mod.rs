@@ -8,6 +8,7 @@
 )]
 
 pub mod descriptors;
+pub mod driven;
 #[cfg(unix)]
 pub mod forked;
 pub mod raw;
