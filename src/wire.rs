@@ -180,6 +180,7 @@ impl Wire {
         loop {
             return match guarded(|| link.recv(room)) {
                 Ok(0) => Ok(Read::End),
+                Ok(len) if len > room.len() => Err(too_much()),
                 Ok(len) => {
                     let short = len < room.len();
                     inbox.filled(len);
@@ -193,7 +194,7 @@ impl Wire {
     }
 
     /// Writes until nothing waits or the link takes no more. Once that has failed, whoever's thread it
-    /// was, it fails for everyone: the loop still reads what has come, and then meets the error.
+    /// was, it fails for everyone: the loop still reads in its turn what has come, and then meets the error.
     pub(crate) fn flush(&mut self, now: Instant) -> Result<(), Arc<io::Error>> {
         if self.failed.is_none() {
             self.failed = self.write(now).err().map(Arc::new);
@@ -214,6 +215,7 @@ impl Wire {
             }
             match guarded(|| link.send(bytes)) {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(len) if len > bytes.len() => return Err(too_much()),
                 Ok(len) => {
                     written += len;
                     self.outbox.written(len);
@@ -246,6 +248,11 @@ impl Wire {
 pub(crate) fn guarded<T>(code: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
     catch_unwind(AssertUnwindSafe(code))
         .unwrap_or_else(|_| Err(io::Error::other("the backend's own code panicked")))
+}
+
+/// What comes of a link that says so: it is the application's own, perhaps.
+fn too_much() -> io::Error {
+    io::Error::other("the backend says that it has moved more bytes than it was given")
 }
 
 /// Lets go of a link or listener that is watched. Not to be called under a lock that a logger of the

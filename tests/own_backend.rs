@@ -1,5 +1,5 @@
-//! A backend of the application's own that panics costs one connection, and neither the thread that
-//! drives nor the client or server.
+//! A backend of the application's own that panics or lies costs one connection, and neither the thread
+//! that drives nor the client or server.
 #![cfg(feature = "tcp")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -25,13 +25,18 @@ struct Fuse {
     recv: Arc<AtomicUsize>,
     send: Arc<AtomicUsize>,
     drop: Arc<AtomicUsize>,
+    /// Not a panic: it says that it has read or written more than it can have.
+    lie: Arc<AtomicUsize>,
+}
+
+fn burns(left: &AtomicUsize) -> bool {
+    let less = |left: usize| left.checked_sub(1);
+    left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less)
+        .is_ok()
 }
 
 fn burn(left: &AtomicUsize, what: &str) {
-    let burnt = left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| {
-        left.checked_sub(1)
-    });
-    assert!(burnt.is_err(), "the test's backend panics in {what}");
+    assert!(!burns(left), "the test's backend panics in {what}");
 }
 
 /// TCP, but it panics when it is told to.
@@ -100,11 +105,17 @@ struct PanickingLink {
 impl Link for PanickingLink {
     fn recv(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         burn(&self.fuse.recv, "recv");
+        if burns(&self.fuse.lie) {
+            return Ok(buffer.len() + 1);
+        }
         self.link.recv(buffer)
     }
 
     fn send(&mut self, bytes: &[u8]) -> io::Result<usize> {
         burn(&self.fuse.send, "send");
+        if burns(&self.fuse.lie) {
+            return Ok(bytes.len() + 1);
+        }
         self.link.send(bytes)
     }
 
@@ -182,10 +193,12 @@ fn a_backend_that_panics_costs_a_connection_and_not_the_client() {
         is_back(&client, opened);
     }
     // Neither is whoever sends the one to panic; and one write that has failed is enough.
-    let opened = client.counters().opened;
-    fuse.send.store(1, Ordering::SeqCst);
-    client.send(&note(1)).unwrap();
-    is_back(&client, opened);
+    for what in [&fuse.send, &fuse.lie] {
+        let opened = client.counters().opened;
+        what.store(1, Ordering::SeqCst);
+        client.send(&note(1)).unwrap();
+        is_back(&client, opened);
+    }
     client.close(PATIENCE).unwrap();
 }
 
@@ -195,7 +208,7 @@ fn a_backend_that_panics_costs_a_connection_and_not_the_server() {
     let fuse = Fuse::default();
     let (serving, client, _folder) = scene(&Fuse::default(), &fuse);
     let opened = || client.counters().opened;
-    for what in [&fuse.recv, &fuse.send] {
+    for what in [&fuse.recv, &fuse.send, &fuse.lie] {
         let before = opened();
         what.store(1, Ordering::SeqCst);
         client.call(&Ask::Echo(String::new()), PATIENCE).ok();
@@ -214,7 +227,7 @@ fn a_backend_that_panics_costs_a_connection_and_not_the_server() {
     }
     let counters = serving.server.counters();
     assert_eq!(counters.accept_failures, 1);
-    assert_eq!(counters.closed.for_reason("link_failed"), 3, "{counters:?}");
+    assert_eq!(counters.closed.for_reason("link_failed"), 4, "{counters:?}");
     client.close(PATIENCE).unwrap();
     assert!(serving.server.shutdown(PATIENCE));
 }

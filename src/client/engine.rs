@@ -54,8 +54,13 @@ impl<P: Protocol> Drive for Engine<P> {
                 }
                 // The round that follows sees to a poll that fails.
                 Ok(Ok(Spun::InVain | Spun::Called) | Err(_)) => {}
-                // As in a turn.
-                Err(_) => driver.give_up_link(ambient::now()),
+                // As in a turn. That has ended the call, perhaps, and says nothing of spinning.
+                Err(_) => {
+                    driver.give_up_link(ambient::now());
+                    shared.bell.after_poll();
+                    self.turn(shared);
+                    return;
+                }
             }
             break;
         }

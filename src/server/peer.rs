@@ -76,7 +76,7 @@ pub(crate) struct Outgoing {
     pub(crate) ending: bool,
     /// The goodbye is in the outbox: nothing may follow it.
     pub(crate) said_goodbye: bool,
-    /// The loop is asked to close the peer, or a write has failed.
+    /// The loop is asked to close the peer.
     pub(crate) doomed: Option<CloseReason>,
     /// Set once the loop has let go of the peer.
     pub(crate) ended: Option<CloseReason>,
@@ -421,7 +421,7 @@ impl PeerShared {
             || !outgoing.wire.outbox.is_control_empty();
         match self.flush(outgoing, ambient::now()) {
             Ok(()) => goes_on && outgoing.wire.writing.blocked_since.is_none(),
-            // The visit reads first what has come until then, and then meets the error.
+            // The visit first reads its share of what has come, and then meets the error.
             Err(_) => true,
         }
     }

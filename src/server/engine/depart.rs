@@ -96,6 +96,7 @@ impl<P: Protocol, H: Handler<P>> Engine<P, H> {
         if self.lent_to == Some(index) {
             self.take_back(&mut entry.inbox);
         }
+        self.asked_by = self.asked_by.filter(|asked| *asked != index);
         if !entry.session.is_open() {
             self.greeting_count -= 1;
         }

@@ -99,8 +99,7 @@ pub(crate) struct Engine<P: Protocol, H: Handler<P>> {
     lent_to: Option<usize>,
     partials_len: usize,
     /// Who has sent a request in this turn, the last one: it may follow up its answer with another.
-    /// It stays so while that answer, or the next request, is under way in pieces and nobody else is
-    /// visited.
+    /// It stays so while something to or from it is under way in pieces, and nobody else is visited.
     asked_by: Option<usize>,
     /// Application's code was called over a message, and may have taken its time.
     has_called: bool,
