@@ -183,10 +183,10 @@ def ways_parked(runs):
     rows = []
     for way in WAYS:
         def cell(length, way=way):
-            wayside, raw = (runs.median(p50, "calls", length, name, way=way) for name in ("wayside", "raw"))
-            return with_ratios(wayside, plain(wayside), raw)
+            wayside, raw, poll = (runs.median(p50, "calls", length, name, way=way) for name in ("wayside", "raw", "raw-poll"))
+            return with_ratios(wayside, plain(wayside), raw, poll)
         rows.append([way, cell(64), cell(1024)])
-    return table(["p50 in µs (× `raw`), two cores", "64 B", "1 KiB"], rows)
+    return table(["p50 in µs (× `raw`, × `raw-poll`), two cores", "64 B", "1 KiB"], rows)
 
 
 def ways_events(runs):

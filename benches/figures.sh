@@ -21,6 +21,7 @@ executable() {
     cargo bench --all-features --bench "$1" --no-run --message-format json |
         sed -n 's/.*"name":"'"$1"'".*"executable":"\([^"]*\)".*/\1/p'
 }
+# shellcheck disable=SC2034 # named by the loop at the end
 ipc=$(executable ipc) recording=$(executable recording) agent=$(executable agent)
 cargo build --release --manifest-path benches/compare/Cargo.toml --target-dir "$target/compare"
 compare=$target/compare/release/wayside-compare
@@ -44,11 +45,12 @@ measure compare "$compare" --workload fan-in --pinning two --clients 8,512
 seconds=1 measure compare "$compare" --workload fan-in --pinning two --clients 64
 measure compare "$compare" --workload bursts --pinning two
 for way in uds fifo tcp mqueue; do
-    measure ipc "$ipc" --bench --way "$way" --workload calls,events --pinning two,one
+    measure ipc "$ipc" --bench --way "$way" --workload calls,events --pinning two,one --mechanism wayside,raw,raw-batch,raw-spin
     measure ipc "$ipc" --bench --way "$way" --workload bursts --pinning two
     rounds=2 seconds=2 measure ipc "$ipc" --bench --way "$way" --workload fan-in --mechanism wayside,raw-batch --pinning two
     rounds=3 seconds=0.4 measure ipc "$ipc" --bench --way "$way" --workload idle --pinning free
-    WAYSIDE_SPIN=off measure parked "$ipc" --bench --way "$way" --workload calls --pinning two --len 64,1024
+    rounds=9 seconds=0.3 WAYSIDE_SPIN=off measure parked "$ipc" --bench --way "$way" --workload calls --pinning two --len 64,1024 \
+        --mechanism wayside,raw,raw-poll
 done
 # The tables of the aggregator are copied by hand. Both fail where a goal is missed by far.
 # shellcheck disable=SC2086

@@ -16,6 +16,8 @@ words! {
         Wayside = "wayside",
         /// A blocking socket, FIFO or queue, a system call for each message.
         Raw = "raw",
+        /// The same, but each side sleeps in a poll until there is something to read.
+        RawPoll = "raw-poll",
         /// The same, many messages in each write and read.
         RawBatch = "raw-batch",
         /// As `raw`, but neither side ever sleeps.
@@ -31,6 +33,8 @@ impl Mechanism {
             // There is no batch of round trips, and one write each is no limit for many clients.
             (Self::Raw, Workload::Calls | Workload::Events | Workload::Bursts) => true,
             (Self::RawBatch, Workload::Events | Workload::FanIn | Workload::Bursts) => true,
+            // As long as what is under way fits into any link, writing needs no poll.
+            (Self::RawPoll, Workload::Calls) => cfg!(target_os = "linux") && case.len <= 1024,
             // Who spins on the only core keeps the other from it.
             (Self::RawSpin, Workload::Calls) => case.pinning != Pinning::One,
             _ => false,
@@ -41,7 +45,9 @@ impl Mechanism {
 /// Listens and serves.
 pub fn serve(case: &Case, folder: &Path) -> Result<Serving, Error> {
     match case.mechanism {
-        Mechanism::Raw | Mechanism::RawBatch | Mechanism::RawSpin => raw::serve(case, folder),
+        Mechanism::Raw | Mechanism::RawPoll | Mechanism::RawBatch | Mechanism::RawSpin => {
+            raw::serve(case, folder)
+        }
         Mechanism::Wayside => for_len!(case.len, M => typed::serve::<M>(case, folder)),
     }
 }
@@ -54,7 +60,7 @@ pub fn connect(
     source: usize,
 ) -> Result<Box<dyn Traffic>, Error> {
     Ok(match case.mechanism {
-        Mechanism::Raw | Mechanism::RawBatch | Mechanism::RawSpin => {
+        Mechanism::Raw | Mechanism::RawPoll | Mechanism::RawBatch | Mechanism::RawSpin => {
             Box::new(raw::Client::connect(case, address, source)?)
         }
         Mechanism::Wayside => for_len!(case.len, M => {

@@ -14,6 +14,7 @@ pub const HELP: &str = "\
 Measures wayside between two processes, next to the bare mechanisms in the same run.
 
     cargo bench --bench ipc -- [OPTIONS]
+    ci/compare.sh [OPTIONS]                 other libraries, too
 
     --quick             less than a minute: does everything work, does the steady state allocate,
                         do messages share system calls? Fails if not. Its times mean nothing.
@@ -25,7 +26,7 @@ Measures wayside between two processes, next to the bare mechanisms in the same 
 
 Only some of the cases, each a list separated by commas:
     --workload          calls, events, fan-in, bursts, idle
-    --way               uds, fifo, mqueue (Linux), tcp
+    --way               uds, fifo, mqueue (Linux), tcp; other libraries: uds
     --len               of calls and events: 64, 1024, 65536, 1048576
     --clients           of the fan-in [8,64,512]; at most 48 over mqueue
     --pinning           two (each process on a core of its own), one (both on the same), free

@@ -118,6 +118,7 @@ fn columns(workload: Workload) -> Vec<Column> {
         Workload::Calls => vec![
             column("p50 µs (min–max)", Kind::Spread, 1, p50_us),
             column("of raw", Kind::Ratio(Mechanism::Raw), 2, p50_us),
+            column("of raw-poll", Kind::Ratio(Mechanism::RawPoll), 2, p50_us),
             column("of raw-spin", Kind::Ratio(Mechanism::RawSpin), 2, p50_us),
         ],
         Workload::Events | Workload::FanIn => vec![

@@ -21,6 +21,8 @@ words! {
         RawBatch = "raw-batch",
         /// As `raw`, but neither side ever sleeps.
         RawSpin = "raw-spin",
+        /// Not here: what waiting in a poll costs is among what `benches/ipc` measures.
+        RawPoll = "raw-poll",
         /// tokio, its codec of length-delimited frames, postcard.
         Tokio = "tokio",
         /// interprocess, blocking, postcard.
@@ -46,7 +48,8 @@ impl Mechanism {
             (Self::RawBatch, Workload::Events | Workload::FanIn | Workload::Bursts) => true,
             // Who spins on the only core keeps the other from it.
             (Self::RawSpin, Workload::Calls) => case.pinning != Pinning::One,
-            (Self::Raw | Self::RawBatch | Self::RawSpin, _) | (_, Workload::Idle) => false,
+            (Self::Raw | Self::RawPoll | Self::RawBatch | Self::RawSpin, _)
+            | (_, Workload::Idle) => false,
             // Its messages are calls.
             (Self::Tarpc, _) => case.workload == Workload::Calls,
             _ => true,
@@ -58,7 +61,9 @@ impl Mechanism {
 /// Listens and serves.
 pub fn serve(case: &Case, folder: &Path) -> Result<Serving, Error> {
     match case.mechanism {
-        Mechanism::Raw | Mechanism::RawBatch | Mechanism::RawSpin => raw::serve(case, folder),
+        Mechanism::Raw | Mechanism::RawPoll | Mechanism::RawBatch | Mechanism::RawSpin => {
+            raw::serve(case, folder)
+        }
         Mechanism::Wayside => for_len!(case.len, M => typed::serve::<M>(case, folder)),
         Mechanism::Tokio => for_len!(case.len, M => tokio_codec::serve::<M>(case, folder)),
         Mechanism::Interprocess => for_len!(case.len, M => local_socket::serve::<M>(case, folder)),
@@ -77,7 +82,7 @@ pub fn connect(
     source: usize,
 ) -> Result<Box<dyn Traffic>, Error> {
     Ok(match case.mechanism {
-        Mechanism::Raw | Mechanism::RawBatch | Mechanism::RawSpin => {
+        Mechanism::Raw | Mechanism::RawPoll | Mechanism::RawBatch | Mechanism::RawSpin => {
             Box::new(raw::Client::connect(case, address, source)?)
         }
         Mechanism::Wayside => for_len!(case.len, M => {

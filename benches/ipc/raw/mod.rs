@@ -10,6 +10,8 @@ mod fifo;
 mod many;
 #[cfg(target_os = "linux")]
 mod mqueue;
+#[cfg(target_os = "linux")]
+mod polled;
 mod spin;
 #[cfg(unix)]
 mod unix;
@@ -21,6 +23,8 @@ mod nowhere;
 use nowhere as many;
 #[cfg(not(target_os = "linux"))]
 use nowhere as mqueue;
+#[cfg(not(target_os = "linux"))]
+use nowhere as polled;
 #[cfg(not(unix))]
 use nowhere as uds;
 #[cfg(not(unix))]
@@ -65,6 +69,7 @@ impl Stream for TcpStream {
 /// The stream as the mechanism wants it.
 fn moved_by(mechanism: Mechanism, stream: Box<dyn Stream>) -> io::Result<Box<dyn Stream>> {
     Ok(match mechanism {
+        Mechanism::RawPoll => polled::polled(stream)?,
         Mechanism::RawSpin => Box::new(spin::Spin::new(stream)?),
         _ => stream,
     })

@@ -13,6 +13,10 @@ pub(super) fn connect(_: &Path) -> io::Result<Box<dyn Stream>> {
     Err(ErrorKind::Unsupported.into())
 }
 
+pub(super) fn polled(_: Box<dyn Stream>) -> io::Result<Box<dyn Stream>> {
+    Err(ErrorKind::Unsupported.into())
+}
+
 pub(super) fn take_in(_: &Server, _: &mut [Box<dyn Stream>]) -> io::Result<()> {
     Err(ErrorKind::Unsupported.into())
 }
