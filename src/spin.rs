@@ -29,11 +29,11 @@ use crate::ambient;
 use crate::event_loop::EventLoop;
 
 /// Whether a side that expects something soon looks for it again and again for a moment, before it
-/// sleeps: a blocking caller for its answer, a server that has just answered for the next request.
+/// sleeps: a blocking caller for its answer, a server that was just asked for the next request.
 ///
-/// At most 50 µs at a time and 1 µs more for each KiB of what was said, up to 1 ms; twice as long while
-/// it is tried whether that pays. Only in calls, as long as their messages are under way: with nothing
-/// under way nobody spins. In a poll of the application's own
+/// For 50 µs at a time and 1 µs more for each KiB of what was said, of which 1 ms counts; twice as long
+/// while it is tried whether that pays. Only in blocking calls and flushes, as long as their messages are
+/// under way: with nothing under way nobody spins. In a poll of the application's own
 /// ([`EmbeddedServer`](crate::EmbeddedServer), [`EmbeddedClient`](crate::EmbeddedClient)) nobody
 /// does either.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -43,7 +43,7 @@ pub enum Spin {
     /// Where it was seen to pay: something comes in time in more than three of four waits.
     #[default]
     Adaptive,
-    /// In every wait for an answer, and after every answer: also where it does not pay.
+    /// In every wait for an answer, and after every request: also where it does not pay.
     Always,
 }
 
@@ -62,7 +62,8 @@ const POLL_EVERY: Duration = Duration::from_micros(20);
 const SCORE_MAX: u32 = 12;
 const LOSS: u32 = 3;
 
-/// Between two attempts while spinning does not pay: 100 µs in 128 ms are no loss.
+/// Between two attempts while spinning does not pay: 100 µs in 128 ms are no loss, nor 2 ms
+/// where messages are so long.
 const PAUSE_MIN: Duration = Duration::from_millis(1);
 const PAUSE_MAX: Duration = Duration::from_millis(128);
 
@@ -123,7 +124,8 @@ impl Spinner {
 
 /// Who spins.
 pub(crate) trait Looking {
-    /// Looks, in the cheapest way, whether what is expected has come: a turn is wanted then.
+    /// Looks, in the cheapest way, whether what is expected has come, and writes on where a link had no
+    /// room. True if a turn is wanted.
     fn look(&mut self) -> bool;
 
     fn handle_event(&mut self, event: &Event);

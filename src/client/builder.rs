@@ -62,7 +62,7 @@ impl<P: Protocol> ClientBuilder<P> {
         Ok(self)
     }
 
-    /// Takes these bounds instead of the default ones.
+    /// Takes these bounds instead of the default ones, or of those of settings given before.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
         self

@@ -61,13 +61,13 @@ impl<P: Protocol> ServerBuilder<P> {
         Ok(self)
     }
 
-    /// Takes these bounds instead of the default ones.
+    /// Takes these bounds instead of the default ones, or of those of settings given before.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
         self
     }
 
-    /// Whether the server stays awake for a moment after it has answered.
+    /// Whether the server stays awake for a moment after it was asked.
     pub fn spin(mut self, spin: Spin) -> Self {
         self.spin = spin;
         self

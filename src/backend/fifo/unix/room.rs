@@ -13,7 +13,7 @@ use super::system;
 /// Whoever writes so much at once and can't get it all in gets more room.
 const MUCH_LEN: usize = 32 * 1024;
 
-/// As much as one read takes.
+/// As much as a server's visit reads.
 const MORE_LEN: usize = 256 * 1024;
 
 /// The links of a process that have more room at a time: 6 MiB together.

@@ -115,15 +115,13 @@ fn empty() -> libc::sigset_t {
 
 #[cfg(test)]
 mod tests {
-    use std::os::fd::OwnedFd;
-
     use super::*;
 
     /// A pipe that nobody reads.
     fn broken() -> File {
-        let (reader, writer) = io::pipe().unwrap();
+        let (reader, writer) = rustix::pipe::pipe().unwrap();
         drop(reader);
-        File::from(OwnedFd::from(writer))
+        File::from(writer)
     }
 
     #[test]
