@@ -18,7 +18,8 @@
 //! the time.
 //!
 //! A spin that was interrupted for long has failed too, even if something is there when it goes on:
-//! that is what sharing a core looks like.
+//! that is what sharing a core looks like. Over a long message there is time enough for that. And what
+//! is there at the first look says nothing: a wait that sleeps would not have slept either.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -56,6 +57,12 @@ const TIME_PER_KIB: Duration = Duration::from_micros(1);
 /// The longest time that is given for the length of what was sent.
 const TIME_FOR_LENGTH_MAX: Duration = Duration::from_millis(1);
 
+/// A look that finds nothing takes so long only if somebody else has the core meanwhile.
+const INTERRUPTION: Duration = Duration::from_micros(50);
+
+/// The same for one that moves bytes, which it may have to wait for its turn to do.
+const LONG_INTERRUPTION: Duration = Duration::from_micros(250);
+
 /// How long others than the one that is looked at may wait to be seen.
 const POLL_EVERY: Duration = Duration::from_micros(20);
 
@@ -88,25 +95,29 @@ impl Spinner {
     }
 
     /// Until when the wait that begins now spins, if it does. The other side was sent so much last.
-    pub(crate) fn begin(&self, now: Instant, sent_len: usize) -> Option<Instant> {
+    pub(crate) fn begin(&self, now: Instant, sent_len: usize) -> Option<Spell> {
         let kib = u32::try_from(sent_len / 1024).unwrap_or(u32::MAX);
         let time = SPIN_TIME + TIME_PER_KIB.saturating_mul(kib).min(TIME_FOR_LENGTH_MAX);
-        match self.mode {
-            Spin::Off => None,
-            Spin::Always => Some(now + time),
-            Spin::Adaptive if self.score == SCORE_MAX => Some(now + time),
+        let until = match self.mode {
+            Spin::Off => return None,
+            Spin::Always => now + time,
+            Spin::Adaptive if self.score == SCORE_MAX => now + time,
             Spin::Adaptive => {
                 let tries = self.score > 0 || self.retry_at.is_none_or(|at| now >= at);
-                tries.then(|| now + 2 * time)
+                tries.then(|| now + 2 * time)?
             }
-        }
+        };
+        Some(Spell {
+            until,
+            waits: false,
+        })
     }
 
     /// Takes note of how it went: whether something came, and when. One that was cut short says
     /// nothing.
-    pub(crate) fn ended(&mut self, until: Instant, came: bool, now: Instant) {
-        if now < until {
-            if came {
+    pub(crate) fn ended(&mut self, spell: &Spell, came: bool, now: Instant) {
+        if now < spell.until {
+            if came && spell.waits {
                 self.score = (self.score + 1).min(SCORE_MAX);
                 if self.score == SCORE_MAX {
                     self.pause = PAUSE_MIN;
@@ -122,11 +133,30 @@ impl Spinner {
     }
 }
 
+/// One wait that spins.
+#[derive(Debug)]
+pub(crate) struct Spell {
+    /// When it is in vain. An interruption brings that forward.
+    until: Instant,
+    /// A look was in vain.
+    waits: bool,
+}
+
+/// What a look has brought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Look {
+    /// Something has come: a turn is wanted.
+    Came,
+    /// Nothing, but there was room to write on.
+    WroteOn,
+    Nothing,
+}
+
 /// Who spins.
 pub(crate) trait Looking {
     /// Looks, in the cheapest way, whether what is expected has come, and writes on where a link had no
-    /// room. True if a turn is wanted.
-    fn look(&mut self) -> bool;
+    /// room.
+    fn look(&mut self) -> Look;
 
     fn handle_event(&mut self, event: &Event);
 }
@@ -142,31 +172,46 @@ pub(crate) enum Spun {
     InVain,
 }
 
-/// Looks until something has come, `called` says so, or it is `until`.
+/// Looks until something has come, `called` says so, or the time is over: its own, or at the deadline.
 ///
 /// The poll is asked now and then: for all others, and for transports that bring nothing without it.
 /// Also when there is always something to be seen at once, so that nobody starves.
 pub(crate) fn spin(
     side: &mut impl Looking,
     event_loop: &mut EventLoop,
-    until: Instant,
+    spell: &mut Spell,
+    deadline: Option<Instant>,
     called: impl Fn() -> bool,
 ) -> io::Result<Spun> {
+    let mut now = ambient::now();
     loop {
-        let now = ambient::now();
+        let mut look = Look::Nothing;
         if event_loop.polled_at.is_none_or(|at| now >= at + POLL_EVERY) {
             event_loop.polled_at = Some(now);
             if event_loop.wait(Some(now), |event| side.handle_event(event))? {
-                return Ok(Spun::Came);
+                look = Look::Came;
             }
         }
-        if side.look() {
+        if look != Look::Came {
+            look = side.look();
+        }
+        let looked_at = now;
+        now = ambient::now();
+        let limit = match look {
+            Look::Nothing => INTERRUPTION,
+            Look::Came | Look::WroteOn => LONG_INTERRUPTION,
+        };
+        if now > looked_at + limit {
+            spell.until = spell.until.min(now);
+        }
+        if look == Look::Came {
             return Ok(Spun::Came);
         }
+        spell.waits = true;
         if called() {
             return Ok(Spun::Called);
         }
-        if now >= until {
+        if now >= spell.until || deadline.is_some_and(|deadline| now >= deadline) {
             return Ok(Spun::InVain);
         }
     }
@@ -186,13 +231,14 @@ mod tests {
         (0..waits)
             .filter(|wait| {
                 let now = from + Duration::from_millis(1) * *wait;
-                let Some(until) = spinner.begin(now, 0) else {
+                let Some(mut spell) = spinner.begin(now, 0) else {
                     return false;
                 };
+                spell.waits = true;
                 if goes_well(*wait) {
-                    spinner.ended(until, true, now + Duration::from_micros(5));
+                    spinner.ended(&spell, true, now + Duration::from_micros(5));
                 } else {
-                    spinner.ended(until, false, until);
+                    spinner.ended(&spell, false, spell.until);
                 }
                 true
             })
@@ -223,17 +269,41 @@ mod tests {
     fn what_comes_after_a_long_interruption_has_not_come_in_time() {
         let now = Instant::now();
         let mut spinner = Spinner::new(Spin::Adaptive);
-        let until = spinner.begin(now, 0).expect("it has not failed yet");
-        spinner.ended(until, true, until + Duration::from_millis(4));
-        assert_eq!(spinner.begin(until + Duration::from_millis(4), 0), None);
+        let spell = spinner.begin(now, 0).expect("it has not failed yet");
+        let later = spell.until + Duration::from_millis(4);
+        spinner.ended(&spell, true, later);
+        assert!(spinner.begin(later, 0).is_none());
+    }
+
+    fn spell_until(until: Instant) -> Spell {
+        Spell {
+            until,
+            waits: false,
+        }
+    }
+
+    #[test]
+    fn what_is_there_at_the_first_look_says_nothing() {
+        let now = Instant::now();
+        let mut spinner = Spinner::new(Spin::Adaptive);
+        for _ in 0..100 {
+            let spell = spinner.begin(now, 0).expect("it has not failed yet");
+            spinner.ended(&spell, true, now);
+        }
+        let spell = spinner.begin(now, 0).expect("it has not failed yet");
+        spinner.ended(&spell, false, spell.until);
+        assert!(
+            spinner.begin(spell.until, 0).is_none(),
+            "it was taken for a success"
+        );
     }
 
     #[test]
     fn a_spin_that_was_cut_short_says_nothing() {
         let now = Instant::now();
         let mut spinner = Spinner::new(Spin::Adaptive);
-        let until = spinner.begin(now, 0).expect("it has not failed yet");
-        spinner.ended(until, false, now);
+        let spell = spinner.begin(now, 0).expect("it has not failed yet");
+        spinner.ended(&spell, false, now);
         assert!(spinner.begin(now, 0).is_some());
     }
 
@@ -244,8 +314,8 @@ mod tests {
     }
 
     impl Looking for Insatiable {
-        fn look(&mut self) -> bool {
-            true
+        fn look(&mut self) -> Look {
+            Look::Came
         }
 
         fn handle_event(&mut self, _: &Event) {
@@ -267,7 +337,8 @@ mod tests {
         let never = start + Duration::from_secs(60);
         let mut once = |side: &mut Insatiable| {
             assert!(Instant::now() < never, "it was not seen");
-            let spun = spin(side, &mut event_loop, never, || false).expect("a poll");
+            let mut spell = spell_until(never);
+            let spun = spin(side, &mut event_loop, &mut spell, None, || false).expect("a poll");
             assert_eq!(spun, Spun::Came);
         };
         once(&mut side);
@@ -283,30 +354,69 @@ mod tests {
     fn a_spin_ends_when_it_is_called_or_its_time_is_over() {
         struct Deaf;
         impl Looking for Deaf {
-            fn look(&mut self) -> bool {
-                false
+            fn look(&mut self) -> Look {
+                Look::Nothing
             }
             fn handle_event(&mut self, _: &Event) {}
         }
         let mut event_loop = EventLoop::new().expect("a poll");
         let now = Instant::now();
         let later = now + Duration::from_secs(600);
-        let mut spin = |until, called: bool| {
-            spin(&mut Deaf, &mut event_loop, until, || called).expect("a poll")
+        let mut spin_for = |until, deadline, called: bool| {
+            let mut spell = spell_until(until);
+            spin(&mut Deaf, &mut event_loop, &mut spell, deadline, || called).expect("a poll")
         };
-        assert_eq!(spin(later, true), Spun::Called);
-        assert_eq!(spin(now, false), Spun::InVain);
+        assert_eq!(spin_for(later, None, true), Spun::Called);
+        assert_eq!(spin_for(now, None, false), Spun::InVain);
+        assert_eq!(spin_for(later, Some(now), false), Spun::InVain);
         event_loop.wake()();
-        let mut spin = |until| super::spin(&mut Deaf, &mut event_loop, until, || false);
-        assert_eq!(spin(later).expect("a poll"), Spun::Came);
+        let mut spell = spell_until(later);
+        let spun = spin(&mut Deaf, &mut event_loop, &mut spell, None, || false);
+        assert_eq!(spun.expect("a poll"), Spun::Came);
+    }
+
+    #[test]
+    fn an_interruption_uses_the_time_up_even_if_something_has_come_by_then() {
+        /// Sees something at the second look, which takes long.
+        struct Interrupted(u32);
+        impl Looking for Interrupted {
+            fn look(&mut self) -> Look {
+                self.0 += 1;
+                if self.0 == 1 {
+                    return Look::Nothing;
+                }
+                let interrupted_at = Instant::now();
+                while interrupted_at.elapsed() <= LONG_INTERRUPTION {
+                    std::hint::spin_loop();
+                }
+                Look::Came
+            }
+            fn handle_event(&mut self, _: &Event) {}
+        }
+        let mut event_loop = EventLoop::new().expect("a poll");
+        let now = Instant::now();
+        let later = now + Duration::from_secs(600);
+        let mut spell = spell_until(later);
+        let spun = spin(
+            &mut Interrupted(0),
+            &mut event_loop,
+            &mut spell,
+            None,
+            || false,
+        );
+        assert_eq!(spun.expect("a poll"), Spun::Came);
+        let mut spinner = Spinner::new(Spin::Adaptive);
+        let ended_at = Instant::now();
+        spinner.ended(&spell, true, ended_at);
+        assert!(spinner.begin(ended_at, 0).is_none(), "it counts as in time");
     }
 
     #[test]
     fn the_length_of_what_was_sent_is_given_time() {
         let now = Instant::now();
         let time = |mode, sent_len| {
-            let until = Spinner::new(mode).begin(now, sent_len);
-            until.map(|until| (until - now).as_micros())
+            let spell = Spinner::new(mode).begin(now, sent_len);
+            spell.map(|spell| (spell.until - now).as_micros())
         };
         assert_eq!(time(Spin::Always, 0), Some(50));
         assert_eq!(time(Spin::Always, 64 * 1024), Some(50 + 64));
@@ -321,7 +431,7 @@ mod tests {
         for (mode, wanted) in [(Spin::Off, false), (Spin::Always, true)] {
             let mut spinner = Spinner::new(mode);
             for _ in 0..10 {
-                spinner.ended(now, false, now);
+                spinner.ended(&spell_until(now), false, now);
                 assert_eq!(spinner.begin(now, 0).is_some(), wanted);
             }
         }

@@ -33,7 +33,7 @@ impl<P: Protocol> Drive for Engine<P> {
         if ended {
             return;
         }
-        let Some(until) = self.spinner.begin(now, sent_len) else {
+        let Some(mut spell) = self.spinner.begin(now, sent_len) else {
             return;
         };
         while !ended {
@@ -43,7 +43,9 @@ impl<P: Protocol> Drive for Engine<P> {
             let due = driver.deadline(now).map_or(deadline, |at| at.min(deadline));
             shared.bell.before_spin();
             let spun = catch_unwind(AssertUnwindSafe(|| {
-                spin(driver, event_loop, until.min(due), || shared.bell.is_rung())
+                spin(driver, event_loop, &mut spell, Some(due), || {
+                    shared.bell.is_rung()
+                })
             }));
             match spun {
                 Ok(Ok(Spun::Came)) => {
@@ -64,7 +66,7 @@ impl<P: Protocol> Drive for Engine<P> {
             }
             break;
         }
-        self.spinner.ended(until, ended, ambient::now());
+        self.spinner.ended(&spell, ended, ambient::now());
         if !ended {
             self.round(Some(deadline), shared);
         }

@@ -157,14 +157,14 @@ impl<P: Protocol, H: Handler<P>> Server<P, H> {
         let Some(sent_len) = self.engine.answered_len() else {
             return Ok(false);
         };
-        let Some(until) = self.spinner.begin(now, sent_len) else {
+        let Some(mut spell) = self.spinner.begin(now, sent_len) else {
             return Ok(false);
         };
-        let end = deadline.map_or(until, |deadline| deadline.min(until));
         // What other threads want shows in the poll.
-        let spun = spin(&mut self.engine, &mut self.event_loop, end, || false)?;
+        let (engine, event_loop) = (&mut self.engine, &mut self.event_loop);
+        let spun = spin(engine, event_loop, &mut spell, deadline, || false)?;
         let came = spun == Spun::Came;
-        self.spinner.ended(until, came, ambient::now());
+        self.spinner.ended(&spell, came, ambient::now());
         Ok(came)
     }
 

@@ -33,7 +33,7 @@ use crate::hello::Hello;
 use crate::inbox::Inbox;
 use crate::protocol::Protocol;
 use crate::session::Session;
-use crate::spin::Looking;
+use crate::spin::{Look, Looking};
 use crate::transport::Transport;
 use crate::turn;
 use crate::wire::Read;
@@ -83,23 +83,28 @@ impl<P: Protocol> Drop for Driver<P> {
 }
 
 impl<P: Protocol> Looking for Driver<P> {
-    fn look(&mut self) -> bool {
+    fn look(&mut self) -> Look {
         if self.session.is_none() || self.generation != fork::generation() {
-            return false;
+            return Look::Nothing;
         }
+        let mut look = Look::Nothing;
         self.take_buffer();
         let mut outgoing = self.shared.outgoing();
         if outgoing.wire.writing.blocked_since.is_some() {
             // The rest of a long message: the poll would tell late that there is room.
+            let before = outgoing.wire.outbox.queued_len();
             if self.shared.flush(&mut outgoing, ambient::now()).is_err() {
-                return true;
+                return Look::Came;
+            }
+            if outgoing.wire.outbox.queued_len() < before {
+                look = Look::WroteOn;
             }
         }
         match outgoing.wire.recv(&mut self.inbox) {
-            Ok(Read::Blocked) => false,
+            Ok(Read::Blocked) => look,
             read => {
                 self.seen = Some(read);
-                true
+                Look::Came
             }
         }
     }

@@ -41,7 +41,7 @@ use crate::server::handler::Handler;
 use crate::server::listening::Listening;
 use crate::server::peer::{PeerKey, PeerShared};
 use crate::session::Session;
-use crate::spin::Looking;
+use crate::spin::{Look, Looking};
 use crate::timers::Timers;
 use crate::turn;
 use crate::wire::{Read, release};
@@ -129,35 +129,42 @@ impl<P: Protocol, H: Handler<P>> Drop for Engine<P, H> {
 impl<P: Protocol, H: Handler<P>> Looking for Engine<P, H> {
     /// Reads from whoever has asked last, if nobody else was visited since: it has the buffer. If not
     /// all of the answer could be written, tries that first.
-    fn look(&mut self) -> bool {
+    fn look(&mut self) -> Look {
         let Some(index) = self.asked_by.filter(|index| self.lent_to == Some(*index)) else {
-            return false;
+            return Look::Nothing;
         };
         let Some(Some(entry)) = self.entries.get_mut(index) else {
-            return false;
+            return Look::Nothing;
         };
         let mut outgoing = entry.shared.outgoing();
         if entry.refused.is_some() {
-            return false;
+            return Look::Nothing;
         }
-        if outgoing.wire.writing.blocked_since.is_some() && entry.shared.write_on(&mut outgoing) {
-            drop(outgoing);
-            self.mark_ready(index);
-            return true;
+        let mut look = Look::Nothing;
+        if outgoing.wire.writing.blocked_since.is_some() {
+            let before = outgoing.wire.outbox.queued_len();
+            if entry.shared.write_on(&mut outgoing) {
+                drop(outgoing);
+                self.mark_ready(index);
+                return Look::Came;
+            }
+            if outgoing.wire.outbox.queued_len() < before {
+                look = Look::WroteOn;
+            }
         }
         if outgoing.paused || entry.left_over {
-            return false;
+            return look;
         }
         let was_partial = entry.inbox.partial_len();
         let read = outgoing.wire.recv(&mut entry.inbox);
         if matches!(read, Ok(Read::Blocked)) {
-            return false;
+            return look;
         }
         drop(outgoing);
         self.partials_len = self.partials_len - was_partial + entry.inbox.partial_len();
         entry.seen = Some(read);
         self.mark_ready(index);
-        true
+        Look::Came
     }
 
     /// Takes note of an event. Those of others are ignored.
