@@ -12,7 +12,7 @@ use crate::client::error::CloseError;
 use crate::client::shared::Status;
 use crate::event_loop::time_left;
 use crate::protocol::Protocol;
-use crate::spin::{Look, Looking};
+use crate::spin::Looking;
 
 /// A client without a thread, driven by a poll of the application's own. From
 /// [`ClientBuilder::embed`](crate::ClientBuilder::embed).
@@ -71,7 +71,7 @@ impl<P: Protocol> EmbeddedClient<P> {
     #[cfg(feature = "internals")]
     #[doc(hidden)]
     pub fn look(&mut self) -> bool {
-        self.driver.look() == Look::Came
+        self.driver.look() == crate::spin::Look::Came
     }
 
     /// Does what can be done now. To be called once after each poll.

@@ -12,7 +12,7 @@ use crate::protocol::Protocol;
 use crate::server::engine::Engine;
 use crate::server::handle::{ServerHandle, StoppedGuard};
 use crate::server::handler::Handler;
-use crate::spin::{Look, Looking};
+use crate::spin::Looking;
 
 /// A server without a thread, driven by a poll of the application's own. From
 /// [`ServerBuilder::embed`](crate::ServerBuilder::embed).
@@ -92,7 +92,7 @@ impl<P: Protocol, H: Handler<P>> EmbeddedServer<P, H> {
     #[cfg(feature = "internals")]
     #[doc(hidden)]
     pub fn look(&mut self) -> bool {
-        self.engine.answered_len().is_some() && self.engine.look() == Look::Came
+        self.engine.answered_len().is_some() && self.engine.look() == crate::spin::Look::Came
     }
 
     /// What the server holds.
