@@ -142,6 +142,20 @@ pub(crate) struct Spell {
     waits: bool,
 }
 
+impl Spell {
+    /// Takes note of a look, and of how long it took.
+    fn looked(&mut self, look: Look, from: Instant, to: Instant) {
+        let limit = match look {
+            Look::Nothing => INTERRUPTION,
+            Look::Came | Look::WroteOn => LONG_INTERRUPTION,
+        };
+        if to > from + limit {
+            self.until = self.until.min(to);
+        }
+        self.waits |= look != Look::Came;
+    }
+}
+
 /// What a look has brought.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Look {
@@ -197,17 +211,10 @@ pub(crate) fn spin(
         }
         let looked_at = now;
         now = ambient::now();
-        let limit = match look {
-            Look::Nothing => INTERRUPTION,
-            Look::Came | Look::WroteOn => LONG_INTERRUPTION,
-        };
-        if now > looked_at + limit {
-            spell.until = spell.until.min(now);
-        }
+        spell.looked(look, looked_at, now);
         if look == Look::Came {
             return Ok(Spun::Came);
         }
-        spell.waits = true;
         if called() {
             return Ok(Spun::Called);
         }
@@ -370,45 +377,35 @@ mod tests {
         assert_eq!(spin_for(now, None, false), Spun::InVain);
         assert_eq!(spin_for(later, Some(now), false), Spun::InVain);
         event_loop.wake()();
-        let mut spell = spell_until(later);
-        let spun = spin(&mut Deaf, &mut event_loop, &mut spell, None, || false);
-        assert_eq!(spun.expect("a poll"), Spun::Came);
+        // An interruption of the test ends a spin, too.
+        let mut spun = Spun::InVain;
+        while spun == Spun::InVain {
+            let mut spell = spell_until(later);
+            let spin = spin(&mut Deaf, &mut event_loop, &mut spell, None, || false);
+            spun = spin.expect("a poll");
+        }
+        assert_eq!(spun, Spun::Came);
     }
 
     #[test]
     fn an_interruption_uses_the_time_up_even_if_something_has_come_by_then() {
-        /// Sees something at the second look, which takes long.
-        struct Interrupted(u32);
-        impl Looking for Interrupted {
-            fn look(&mut self) -> Look {
-                self.0 += 1;
-                if self.0 == 1 {
-                    return Look::Nothing;
-                }
-                let interrupted_at = Instant::now();
-                while interrupted_at.elapsed() <= LONG_INTERRUPTION {
-                    std::hint::spin_loop();
-                }
-                Look::Came
-            }
-            fn handle_event(&mut self, _: &Event) {}
-        }
-        let mut event_loop = EventLoop::new().expect("a poll");
         let now = Instant::now();
-        let later = now + Duration::from_secs(600);
-        let mut spell = spell_until(later);
-        let spun = spin(
-            &mut Interrupted(0),
-            &mut event_loop,
-            &mut spell,
-            None,
-            || false,
-        );
-        assert_eq!(spun.expect("a poll"), Spun::Came);
-        let mut spinner = Spinner::new(Spin::Adaptive);
-        let ended_at = Instant::now();
-        spinner.ended(&spell, true, ended_at);
-        assert!(spinner.begin(ended_at, 0).is_none(), "it counts as in time");
+        for (look, limit) in [
+            (Look::Nothing, INTERRUPTION),
+            (Look::WroteOn, LONG_INTERRUPTION),
+            (Look::Came, LONG_INTERRUPTION),
+        ] {
+            for too_long in [false, true] {
+                let mut spinner = Spinner::new(Spin::Adaptive);
+                let mut spell = spinner.begin(now, 1 << 20).expect("it has not failed yet");
+                spell.looked(Look::Nothing, now, now);
+                let later = now + limit + Duration::from_nanos(too_long.into());
+                spell.looked(look, now, later);
+                spinner.ended(&spell, true, later);
+                let goes_on = spinner.begin(later, 0).is_some();
+                assert_eq!(goes_on, !too_long, "{look:?}");
+            }
+        }
     }
 
     #[test]
