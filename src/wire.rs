@@ -195,16 +195,21 @@ impl Wire {
 
     /// Writes until nothing waits or the link takes no more. Once that has failed, whoever's thread it
     /// was, it fails for everyone: the loop still reads in its turn what has come, and then meets the error.
-    pub(crate) fn flush(&mut self, now: Instant) -> Result<(), Arc<io::Error>> {
-        if self.failed.is_none() {
-            self.failed = self.write(now).err().map(Arc::new);
+    /// Gives how many bytes that were.
+    pub(crate) fn flush(&mut self, now: Instant) -> Result<usize, Arc<io::Error>> {
+        if let Some(error) = &self.failed {
+            return Err(Arc::clone(error));
         }
-        self.failed.clone().map_or(Ok(()), Err)
+        self.write(now).map_err(|error| {
+            let error = Arc::new(error);
+            self.failed = Some(Arc::clone(&error));
+            error
+        })
     }
 
-    fn write(&mut self, now: Instant) -> io::Result<()> {
+    fn write(&mut self, now: Instant) -> io::Result<usize> {
         let Some(link) = &mut self.link else {
-            return Ok(());
+            return Ok(0);
         };
         let mut written = 0;
         let blocked = loop {
@@ -236,10 +241,10 @@ impl Wire {
             self.flushed_len = written;
         }
         // A link that has taken something is connected.
-        match &mut self.watch {
-            Some(watch) if blocked || written > 0 => guarded(|| watch.set_for_room(blocked, link)),
-            _ => Ok(()),
+        if let Some(watch) = self.watch.as_mut().filter(|_| blocked || written > 0) {
+            guarded(|| watch.set_for_room(blocked, link))?;
         }
+        Ok(written)
     }
 }
 

@@ -42,29 +42,16 @@ impl<P: Protocol> Drive for Engine<P> {
             } = self;
             let due = driver.deadline(now).map_or(deadline, |at| at.min(deadline));
             shared.bell.before_spin();
-            let spun = catch_unwind(AssertUnwindSafe(|| {
-                spin(driver, event_loop, &mut spell, Some(due), || {
-                    shared.bell.is_rung()
-                })
-            }));
-            match spun {
-                Ok(Ok(Spun::Came)) => {
-                    shared.bell.after_poll();
-                    self.turn(shared);
-                    ended = shared.outgoing().calls.has_ended(id);
-                    continue;
-                }
-                // The round that follows sees to a poll that fails.
-                Ok(Ok(Spun::InVain | Spun::Called) | Err(_)) => {}
-                // As in a turn. That has ended the call, perhaps, and says nothing of spinning.
-                Err(_) => {
-                    driver.give_up_link(ambient::now());
-                    shared.bell.after_poll();
-                    self.turn(shared);
-                    return;
-                }
-            }
-            break;
+            let spun = spin(driver, event_loop, &mut spell, Some(due), || {
+                shared.bell.is_rung()
+            });
+            // The round that follows sees to a poll that fails.
+            let Ok(Spun::Came) = spun else {
+                break;
+            };
+            shared.bell.after_poll();
+            self.turn(shared);
+            ended = shared.outgoing().calls.has_ended(id);
         }
         self.spinner.ended(&spell, ended, ambient::now());
         if !ended {

@@ -200,7 +200,7 @@ impl<P: Protocol> Shared<P> {
         &self,
         outgoing: &mut Outgoing<P::Reply>,
         now: Instant,
-    ) -> Result<(), Arc<io::Error>> {
+    ) -> Result<usize, Arc<io::Error>> {
         let flushed = outgoing.wire.flush(now);
         if outgoing.wait_for_room > 0 && !outgoing.wire.is_ample() {
             self.changed.notify_all();

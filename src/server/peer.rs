@@ -18,6 +18,7 @@ use crate::outbox::{Lane, Refusal};
 use crate::protocol::Protocol;
 use crate::server::TIMEOUT_MAX;
 use crate::server::attention::Attention;
+use crate::spin::Look;
 use crate::sync::{lock, wait_timeout};
 use crate::turn;
 use crate::wire::Wire;
@@ -403,7 +404,7 @@ impl PeerShared {
         &self,
         outgoing: &mut Outgoing,
         now: Instant,
-    ) -> Result<(), Arc<io::Error>> {
+    ) -> Result<usize, Arc<io::Error>> {
         let flushed = outgoing.wire.flush(now);
         if outgoing.wait_for_room > 0 && (!outgoing.wire.is_ample() || outgoing.said_goodbye) {
             self.room.notify_all();
@@ -411,18 +412,20 @@ impl PeerShared {
         flushed
     }
 
-    /// Writes what did not leave before, for the loop, as far as the link takes it by now. True if
-    /// that calls for a visit.
-    pub(crate) fn write_on(&self, outgoing: &mut Outgoing) -> bool {
+    /// Writes what did not leave before, for the loop, as far as the link takes it by now. That may
+    /// call for a visit.
+    pub(crate) fn write_on(&self, outgoing: &mut Outgoing) -> Look {
         // Behind control frames the session may have more to say.
         let goes_on = outgoing.paused
             || outgoing.ending
             || outgoing.said_goodbye
             || !outgoing.wire.outbox.is_control_empty();
         match self.flush(outgoing, ambient::now()) {
-            Ok(()) => goes_on && outgoing.wire.writing.blocked_since.is_none(),
+            Ok(_) if goes_on && outgoing.wire.writing.blocked_since.is_none() => Look::Came,
+            Ok(0) => Look::Nothing,
+            Ok(_) => Look::WroteOn,
             // The visit first reads its share of what has come, and then meets the error.
-            Err(_) => true,
+            Err(_) => Look::Came,
         }
     }
 

@@ -87,17 +87,15 @@ impl<P: Protocol> Looking for Driver<P> {
         if self.session.is_none() || self.generation != fork::generation() {
             return Look::Nothing;
         }
-        let mut look = Look::Nothing;
         self.take_buffer();
+        let mut look = Look::Nothing;
         let mut outgoing = self.shared.outgoing();
         if outgoing.wire.writing.blocked_since.is_some() {
             // The rest of a long message: the poll would tell late that there is room.
-            let before = outgoing.wire.outbox.queued_len();
-            if self.shared.flush(&mut outgoing, ambient::now()).is_err() {
-                return Look::Came;
-            }
-            if outgoing.wire.outbox.queued_len() < before {
-                look = Look::WroteOn;
+            match self.shared.flush(&mut outgoing, ambient::now()) {
+                Ok(0) => {}
+                Ok(_) => look = Look::WroteOn,
+                Err(_) => return Look::Came,
             }
         }
         match outgoing.wire.recv(&mut self.inbox) {

@@ -142,14 +142,11 @@ impl<P: Protocol, H: Handler<P>> Looking for Engine<P, H> {
         }
         let mut look = Look::Nothing;
         if outgoing.wire.writing.blocked_since.is_some() {
-            let before = outgoing.wire.outbox.queued_len();
-            if entry.shared.write_on(&mut outgoing) {
+            look = entry.shared.write_on(&mut outgoing);
+            if look == Look::Came {
                 drop(outgoing);
                 self.mark_ready(index);
-                return Look::Came;
-            }
-            if outgoing.wire.outbox.queued_len() < before {
-                look = Look::WroteOn;
+                return look;
             }
         }
         if outgoing.paused || entry.left_over {
