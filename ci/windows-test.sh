@@ -37,7 +37,10 @@ programs=$(cargo test --no-run --all-features --target $target --message-format=
 exec 9>"$tools/wine.lock"
 flock 9
 said=$(mktemp)
-trap 'wineserver --kill || true; rm -f "$said"' EXIT
+trap 'wineserver --kill >"$said" 2>&1 || true; rm -f "$said"' EXIT
+# Debian's Wine lets its server go with the last program, and whatever starts in that moment is lost: so this one stays.
+mkdir -p "$WINEPREFIX"
+wineserver --persistent 9>&-
 # Windows' own services run before the tests do.
 timeout --kill-after=5 "$limit" wineboot 9>&-
 run() {
@@ -47,25 +50,26 @@ run() {
     cat "$said"
     return $status
 }
-# Ends everything if it fails.
+# Ends everything if it fails three times. Once may be Wine's fault: CONTRIBUTING.md names what comes and goes. What
+# failed is said at the end, too.
+failures=''
 must_run() {
-    local status=0
-    run "$@" || status=$?
-    # Wine can say that an operation is done before its outcome is written, which Windows can't: the pipe is lost then.
-    # And the server that all its programs talk to can go away: nothing of ours ran any more then.
-    for _ in 1 2; do
-        if [ "$status" -ne 0 ] && grep -q 'code: 996,\|os error 996\|^wine client error' "$said"; then
-            echo "-- Wine gave out an operation that it had not finished (error 996), or lost its server: once more"
-            status=0
-            run "$@" || status=$?
+    local status name
+    name="$(basename "$1") ${*:2}"
+    for time in first second third; do
+        status=0
+        run "$@" || status=$?
+        if [ "$status" -eq 0 ]; then
+            return
         fi
+        failures+="$name failed the $time time (exit code $status):"$'\n'
+        if [ "$status" -eq 124 ] || [ "$status" -eq 137 ]; then
+            failures+="It took more than $limit s. Tests that run for over a minute are named above."$'\n'
+        fi
+        failures+=$({ grep -A 1 'panicked at\|wine client error\|FAILED' "$said" || tail -n 3 "$said"; } | head -n 12 || true)$'\n'
     done
-    if [ "$status" -eq 124 ] || [ "$status" -eq 137 ]; then
-        echo "$(basename "$1") took more than $limit s. Tests that run for over a minute are named above." >&2
-    fi
-    if [ "$status" -ne 0 ]; then
-        exit 1
-    fi
+    printf '%s' "$failures"
+    exit 1
 }
 for program in $programs; do
     must_run "$program"
@@ -76,3 +80,4 @@ for program in "${examples[@]}"; do
         must_run "$program" --transport "$transport"
     done
 done
+printf '%s' "$failures"
