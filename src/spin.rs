@@ -15,7 +15,9 @@
 //! A long message gets the time on top that its bytes take to be read and answered.
 //!
 //! As long as this side is not sure, the other may well sleep before it answers, so it gets twice
-//! the time.
+//! the time; and two thirds of what this wait takes asleep, if that is more. Where waking up is slow,
+//! the first to try would never see an answer else, and both would sleep for ever. With a third saved
+//! it pays for one side alone, until the other tries as well.
 //!
 //! A spin that was interrupted for long has failed too, even if something is there when it goes on:
 //! that is what sharing a core looks like. Over a long message there is time enough for that. And what
@@ -33,10 +35,10 @@ use crate::event_loop::EventLoop;
 /// sleeps: a blocking caller for its answer, a server that was just asked for the next request.
 ///
 /// For 50 µs at a time and 1 µs more for each KiB of what was said, of which 1 ms counts; twice as long
-/// while it is tried whether that pays. Only in blocking calls and flushes, as long as their messages are
-/// under way: with nothing under way nobody spins. In a poll of the application's own
-/// ([`EmbeddedServer`](crate::EmbeddedServer), [`EmbeddedClient`](crate::EmbeddedClient)) nobody
-/// does either.
+/// while it is tried whether that pays, and up to 500 µs where waking up takes so long. Only in
+/// blocking calls and flushes, as long as their messages are under way: with nothing under way nobody
+/// spins. In a poll of the application's own ([`EmbeddedServer`](crate::EmbeddedServer),
+/// [`EmbeddedClient`](crate::EmbeddedClient)) nobody does either.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Spin {
     /// Never: every wait is a sleep. The least CPU time.
@@ -69,8 +71,11 @@ const POLL_EVERY: Duration = Duration::from_micros(20);
 const SCORE_MAX: u32 = 12;
 const LOSS: u32 = 3;
 
-/// Between two attempts while spinning does not pay: 100 µs in 128 ms are no loss, nor 2 ms
-/// where messages are so long.
+/// A wait that slept for longer was not for the time that waking up takes.
+const ASLEEP_MAX: Duration = Duration::from_micros(750);
+
+/// Between two attempts while spinning does not pay: 100 µs in 128 ms are no loss, nor 500 µs where
+/// waking up is slow, nor 2 ms where messages are so long.
 const PAUSE_MIN: Duration = Duration::from_millis(1);
 const PAUSE_MAX: Duration = Duration::from_millis(128);
 
@@ -82,6 +87,10 @@ pub(crate) struct Spinner {
     pause: Duration,
     /// With a score of 0: when to try again.
     retry_at: Option<Instant>,
+    /// The wait that is under way sleeps, since then.
+    sleeps_since: Option<Instant>,
+    /// What waits took lately that slept.
+    asleep: Duration,
 }
 
 impl Spinner {
@@ -91,26 +100,43 @@ impl Spinner {
             score: 0,
             pause: PAUSE_MIN,
             retry_at: None,
+            sleeps_since: None,
+            asleep: Duration::ZERO,
         }
     }
 
     /// Until when the wait that begins now spins, if it does. The other side was sent so much last.
-    pub(crate) fn begin(&self, now: Instant, sent_len: usize) -> Option<Spell> {
+    pub(crate) fn begin(&mut self, now: Instant, sent_len: usize) -> Option<Spell> {
         let kib = u32::try_from(sent_len / 1024).unwrap_or(u32::MAX);
         let time = SPIN_TIME + TIME_PER_KIB.saturating_mul(kib).min(TIME_FOR_LENGTH_MAX);
-        let until = match self.mode {
+        let time = match self.mode {
             Spin::Off => return None,
-            Spin::Always => now + time,
-            Spin::Adaptive if self.score == SCORE_MAX => now + time,
+            Spin::Always => time,
+            Spin::Adaptive if self.score == SCORE_MAX => time,
             Spin::Adaptive => {
                 let tries = self.score > 0 || self.retry_at.is_none_or(|at| now >= at);
-                tries.then(|| now + 2 * time)?
+                if !tries {
+                    self.sleeps_since = Some(now);
+                    return None;
+                }
+                (2 * time).max(self.asleep * 2 / 3)
             }
         };
         Some(Spell {
-            until,
+            until: now + time,
             waits: false,
         })
+    }
+
+    /// Takes note that a sleep has ended, if it was one of those that might have been a spin.
+    pub(crate) fn woke(&mut self, now: Instant) {
+        let slept = self
+            .sleeps_since
+            .take()
+            .map(|at| now.saturating_duration_since(at));
+        if let Some(slept) = slept.filter(|slept| *slept <= ASLEEP_MAX) {
+            self.asleep = (self.asleep * 7 + slept) / 8;
+        }
     }
 
     /// Takes note of how it went: whether something came, and when. One that was cut short says
@@ -270,6 +296,108 @@ mod tests {
         // Every second time is not often enough.
         let later = later + Duration::from_secs(100);
         assert!(spins(&mut spinner, 1000, later, |wait| wait % 2 == 0) < 100);
+    }
+
+    /// A client and a server where waking up takes so long.
+    struct Pair {
+        now: Instant,
+        waking: Duration,
+        client: Side,
+        server: Side,
+    }
+
+    struct Side {
+        spinner: Spinner,
+        /// Since when it looks, if it does.
+        spell: Option<(Instant, Spell)>,
+        /// All the time that it looked for something.
+        looked: Duration,
+    }
+
+    impl Side {
+        fn new() -> Self {
+            Self {
+                spinner: Spinner::new(Spin::Adaptive),
+                spell: None,
+                looked: Duration::ZERO,
+            }
+        }
+
+        fn waits_from(&mut self, now: Instant) {
+            self.spell = self.spinner.begin(now, 0).map(|mut spell| {
+                spell.waits = true;
+                (now, spell)
+            });
+        }
+
+        /// When it goes on after something has come.
+        fn goes_on(&mut self, came_at: Instant, waking: Duration) -> Instant {
+            if let Some((since, spell)) = self.spell.take() {
+                let in_time = came_at < spell.until;
+                let ends = spell.until.min(came_at);
+                self.looked += ends - since;
+                self.spinner.ended(&spell, in_time, ends);
+                if in_time {
+                    return came_at;
+                }
+            }
+            let awake = came_at + waking;
+            self.spinner.woke(awake);
+            awake
+        }
+    }
+
+    impl Pair {
+        fn new(waking: u64) -> Self {
+            Self {
+                now: Instant::now(),
+                waking: Duration::from_micros(waking),
+                client: Side::new(),
+                server: Side::new(),
+            }
+        }
+
+        /// How long a call takes in the mean, and which share of that the client looks.
+        fn calls(&mut self, number: u32, thinks: u64, works: u64) -> (Duration, f64) {
+            let start = self.now;
+            self.client.looked = Duration::ZERO;
+            for _ in 0..number {
+                self.client.waits_from(self.now);
+                self.now =
+                    self.server.goes_on(self.now, self.waking) + Duration::from_micros(works);
+                self.server.waits_from(self.now);
+                self.now =
+                    self.client.goes_on(self.now, self.waking) + Duration::from_micros(thinks);
+            }
+            let took = self.now - start;
+            let share = self.client.looked.as_secs_f64() / took.as_secs_f64();
+            (took / number, share)
+        }
+    }
+
+    #[test]
+    fn two_sides_keep_each_other_awake_however_slow_waking_is() {
+        for waking in [30, 100, 180, 350] {
+            let mut pair = Pair::new(waking);
+            // Neither has seen it pay, and they try at different times.
+            for (side, tries_after) in [(&mut pair.client, 64), (&mut pair.server, 100)] {
+                side.spinner.pause = PAUSE_MAX;
+                side.spinner.retry_at = Some(pair.now + Duration::from_millis(tries_after));
+            }
+            pair.calls(4000, 1, 2);
+            let (call, _) = pair.calls(4000, 1, 2);
+            assert!(call < Duration::from_micros(4), "{waking} µs: {call:?}");
+        }
+    }
+
+    #[test]
+    fn whoever_waits_for_long_work_sleeps_however_fast_waking_is() {
+        for (waking, works) in [(5, 150), (30, 200), (30, 400), (180, 700), (30, 3000)] {
+            let mut pair = Pair::new(waking);
+            pair.calls(1000, 1, works);
+            let (_, share) = pair.calls(10_000, 1, works);
+            assert!(share < 0.01, "{waking} µs, {works} µs of work: {share}");
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ use tempfile::TempDir;
 use crate::Error;
 use crate::case::{Case, Workload};
 use crate::percentiles::Percentiles;
+use crate::platform;
 use crate::side::{Amount, Figures, Outcome, SIDE};
 
 /// What came of one case.
@@ -20,6 +21,8 @@ pub struct Run {
     pub delays: Percentiles,
     pub client: Figures,
     pub server: Figures,
+    /// What the machine's host took from both sides, and from everybody else.
+    pub stolen_ns: u64,
 }
 
 /// Where to write what strace counts, for each side.
@@ -59,12 +62,14 @@ impl Pair {
     pub fn finish(mut self) -> Result<Run, Error> {
         self.client.hear("warm")?;
         let (before, _) = self.mark_server()?;
+        let stolen_before = platform::stolen_ns();
         self.client.say("go")?;
         let client = self.client.hear("figures")?.parse()?;
         let round_trips = self.client.hear("delays")?.parse()?;
         let outcome: Outcome = self.client.hear("result")?.parse()?;
         let (after, delays) = self.mark_server()?;
         let server = after.since(before);
+        let stolen = platform::stolen_ns().zip(stolen_before);
         self.client.end()?;
         self.server.end()?;
         if server.handled != outcome.messages {
@@ -81,6 +86,7 @@ impl Pair {
             },
             client,
             server,
+            stolen_ns: stolen.map_or(0, |(after, before)| after.saturating_sub(before)),
         })
     }
 

@@ -258,6 +258,7 @@ fn json(case: &Case, round: usize, run: &Run) -> String {
     let (outcome, delays) = (&run.outcome, &run.delays);
     let mut numbers = vec![
         ("messages".to_owned(), run.messages),
+        ("stolen_ns".to_owned(), run.stolen_ns),
         ("elapsed_ns".to_owned(), outcome.elapsed_ns),
         ("least".to_owned(), outcome.least),
         ("most".to_owned(), outcome.most),

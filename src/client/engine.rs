@@ -69,6 +69,7 @@ impl<P: Protocol> Drive for Engine<P> {
             deadline = Some(now);
         }
         let polled = event_loop.wait(deadline, |event| driver.handle_event(event));
+        self.spinner.woke(ambient::now());
         shared.bell.after_poll();
         self.after_poll(polled, shared);
     }

@@ -146,7 +146,9 @@ impl<P: Protocol, H: Handler<P>> Server<P, H> {
                 self.event_loop
                     .wait(deadline, |event| engine.handle_event(event))?;
             }
-            self.engine.turn(ambient::now());
+            let now = ambient::now();
+            self.spinner.woke(now);
+            self.engine.turn(now);
         }
         Ok(())
     }

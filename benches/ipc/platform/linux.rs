@@ -44,6 +44,14 @@ pub fn now_ns() -> u64 {
     seconds * 1_000_000_000 + u64::try_from(time.tv_nsec).unwrap_or(0)
 }
 
+/// How long cores of this machine had to wait for the machine that it is a guest of.
+pub fn stolen_ns() -> Option<u64> {
+    let counts = fs::read_to_string("/proc/stat").ok()?;
+    let ticks: u64 = counts.split_whitespace().nth(8)?.parse().ok()?;
+    // Of 10 ms, whatever the kernel's own are.
+    Some(ticks * 10_000_000)
+}
+
 /// The most memory that this process has had at any time.
 pub fn peak_kib() -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;

@@ -24,6 +24,11 @@ pub fn sleeps() -> Option<u64> {
     None
 }
 
+/// Not known here.
+pub fn stolen_ns() -> Option<u64> {
+    None
+}
+
 /// A clock that all processes share.
 pub fn now_ns() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
