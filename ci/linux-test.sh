@@ -31,5 +31,5 @@ for target; do
         options=(--skip ::l3_ --skip ::l4_ --skip ::l5_ --skip all_of_it_holds --skip queues_of_one_message
             --skip many_that_take_turns)
     fi
-    cargo-zigbuild test "${features[@]}" --target "$target" --lib "${tests[@]/#/--test=}" -- "${options[@]}"
+    twice cargo-zigbuild test "${features[@]}" --target "$target" --lib "${tests[@]/#/--test=}" -- "${options[@]}"
 done

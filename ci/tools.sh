@@ -29,3 +29,12 @@ llvm_version() {
 fewer_random_cases() {
     export PROPTEST_CASES=${PROPTEST_CASES:-16} WAYSIDE_SIM_SEEDS=${WAYSIDE_SIM_SEEDS:-20}
 }
+
+# For tests on an emulated processor, where what waits for something may be overtaken by chance: once more if they fail.
+# What fails not by chance fails again.
+twice() {
+    if ! "$@"; then
+        printf -- '-- failed, so once more: %s\n' "$*"
+        "$@"
+    fi
+}

@@ -139,7 +139,7 @@ pub(super) const KEYS: [Key; 28] = [
         "spin",
         Kind::Spin,
         Default::Text("adaptive"),
-        "Whether a caller that waits for its answer, and a server that was just asked, stay awake for a moment, 50 µs and 1 µs for each KiB that was sent (twice that while it is tried whether it pays): `\"off\"`, `\"adaptive\"` (where it was seen to pay) or `\"always\"`.",
+        "Whether a caller that waits for its answer, and a server that was just asked, stay awake for a moment, 50 µs and 1 µs for each KiB that was sent (longer while it is tried whether that pays): `\"off\"`, `\"adaptive\"` (where it was seen to pay) or `\"always\"`.",
     ),
     uds(
         "path",
