@@ -44,6 +44,9 @@ class Runs:
             run = json.loads(line)
             key = tuple(run[name] for name in ("workload", "way", "len", "clients", "pinning", "mechanism"))
             self.cases[key].append(run)
+        # Where the machine's host took a core away meanwhile, it was the host that was measured.
+        for key, runs in self.cases.items():
+            self.cases[key] = [run for run in runs if run["stolen_ns"] * 5 <= run["elapsed_ns"]] or runs
 
     def values(self, figure, workload, length, mechanism, way="uds", clients=1, pinning="two"):
         runs = self.cases.get((workload, way, length, clients, pinning, mechanism), [])

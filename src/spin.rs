@@ -115,8 +115,8 @@ impl Spinner {
             Spin::Adaptive if self.score == SCORE_MAX => time,
             Spin::Adaptive => {
                 let tries = self.score > 0 || self.retry_at.is_none_or(|at| now >= at);
+                self.sleeps_since = (!tries).then_some(now);
                 if !tries {
-                    self.sleeps_since = Some(now);
                     return None;
                 }
                 (2 * time).max(self.asleep * 2 / 3)

@@ -350,6 +350,44 @@ mod tests {
     }
 
     #[test]
+    fn a_server_without_patience_gets_no_flood_of_pings() {
+        let limits = Limits::default();
+        let start = Instant::now();
+        let hello = |limits: &Limits| Hello::new("test", 1, limits, 1);
+        let mut outbox = Outbox::new(limits.outbox_len_max);
+        let ours = hello(&limits);
+        let mut session = Session::new(Role::Client, ours, limits.clone(), &mut outbox, start);
+        let impatient = Limits {
+            silence_timeout: Duration::ZERO,
+            ..limits
+        };
+        let mut payload = Vec::new();
+        envelope::encode(
+            &mut payload,
+            &Head::Welcome,
+            &hello(&impatient),
+            FRAME_LEN_MIN,
+        )
+        .unwrap();
+        assert_eq!(session.receive(&payload).unwrap(), Incoming::Opened);
+        let mut now = start;
+        for id in 1..=10 {
+            session.heard(0, now);
+            let due = session.deadline(&writing(now));
+            assert!(due > now, "a loop would turn without a pause");
+            session
+                .handle_timeout(&mut outbox, &writing(now), due)
+                .unwrap();
+            now = due;
+            payload.clear();
+            envelope::encode(&mut payload, &Head::Pong { id }, &(), FRAME_LEN_MIN).unwrap();
+            session.receive(&payload).unwrap();
+        }
+        assert!(now >= start + Duration::from_millis(100));
+        assert_eq!(session.ping_id, 10);
+    }
+
+    #[test]
     fn a_link_that_breaks_after_both_goodbyes_has_done_its_work() {
         let (mut session, now) = open(&Limits::default());
         let mut outbox = Outbox::new(1 << 16);

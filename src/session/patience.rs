@@ -11,6 +11,10 @@ use crate::outbox::Outbox;
 /// How long the second to say goodbye waits for the farewell of a peer whose end doesn't show.
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// No server gets signs of life more often, however short its patience is said to be: they cost this
+/// side a wake-up each.
+const WISHED_INTERVAL_MIN: Duration = Duration::from_millis(10);
+
 impl Session {
     /// Takes note that bytes have come, and how many of them are a frame only begun.
     pub fn heard(&mut self, partial_len: usize, now: Instant) {
@@ -115,7 +119,8 @@ impl Session {
             .theirs
             .as_ref()
             .map_or(Duration::MAX, Hello::silence_timeout);
-        let interval = self.limits.ping_interval.min(patience / 3);
+        let wished = (patience / 3).max(WISHED_INTERVAL_MIN);
+        let interval = self.limits.ping_interval.min(wished);
         self.last_heard.min(writing.last) + interval
     }
 
