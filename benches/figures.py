@@ -46,7 +46,7 @@ class Runs:
             self.cases[key].append(run)
         # Where the machine's host took a core away meanwhile, it was the host that was measured.
         for key, runs in self.cases.items():
-            self.cases[key] = [run for run in runs if run["stolen_ns"] * 5 <= run["elapsed_ns"]] or runs
+            self.cases[key] = [run for run in runs if not run["disturbed"]] or runs
 
     def values(self, figure, workload, length, mechanism, way="uds", clients=1, pinning="two"):
         runs = self.cases.get((workload, way, length, clients, pinning, mechanism), [])

@@ -25,6 +25,14 @@ pub struct Run {
     pub stolen_ns: u64,
 }
 
+impl Run {
+    /// Two cores that share one at the host are not two, and what is measured then is the host's
+    /// scheduler: a call takes 40 times as long, whoever makes it.
+    pub fn is_disturbed(&self) -> bool {
+        self.stolen_ns > self.outcome.elapsed_ns / 5
+    }
+}
+
 /// Where to write what strace counts, for each side.
 pub struct Traces {
     pub client: PathBuf,

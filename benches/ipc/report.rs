@@ -259,6 +259,7 @@ fn json(case: &Case, round: usize, run: &Run) -> String {
     let mut numbers = vec![
         ("messages".to_owned(), run.messages),
         ("stolen_ns".to_owned(), run.stolen_ns),
+        ("disturbed".to_owned(), run.is_disturbed().into()),
         ("elapsed_ns".to_owned(), outcome.elapsed_ns),
         ("least".to_owned(), outcome.least),
         ("most".to_owned(), outcome.most),

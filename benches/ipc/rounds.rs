@@ -46,7 +46,7 @@ fn measure(options: &Options) -> Result<(), Error> {
             progress.show(case);
             let mut run = run_once(case, options)?;
             for _ in 0..REPEATS_MAX {
-                if options.mode == Mode::Quick || !is_disturbed(&run) {
+                if options.mode == Mode::Quick || !run.is_disturbed() {
                     break;
                 }
                 repeats += 1;
@@ -55,7 +55,7 @@ fn measure(options: &Options) -> Result<(), Error> {
             if options.mode == Mode::Quick {
                 check(case, &run)?;
             }
-            disturbed += usize::from(is_disturbed(&run));
+            disturbed += usize::from(run.is_disturbed());
             report.add(case, round, &run)?;
         }
     }
@@ -77,12 +77,6 @@ fn run_once(case: &Case, options: &Options) -> Result<Run, Error> {
     Pair::start(case, options.amount_for(case), None)
         .and_then(Pair::finish)
         .map_err(|error| format!("{case}: {error}").into())
-}
-
-/// Two cores that share one at the host are not two, and what is measured then is the host's
-/// scheduler: a call takes 40 times as long, whoever makes it.
-fn is_disturbed(run: &Run) -> bool {
-    run.stolen_ns > run.outcome.elapsed_ns / 5
 }
 
 /// One line that says how far it is: at a terminal always the same one, else one now and then.
