@@ -207,7 +207,7 @@
 //! | [`BindError::Endpoint`] | the place can't be had: taken by a live process, or not permitted | stop that process, or choose another place; see [`doctor`] |
 //! | [`ConnectError::TimedOut`] | nobody answered; says why, for each endpoint | start the server; compare the endpoints of both sides |
 //! | [`ConnectError::Mismatch`] | every server that answered speaks another protocol or version | deploy builds that match: trying again can't help |
-//! | [`SendError::Full`] | the server is away or too slow; the event is still yours | drop it and count it, or wait for room with [`Client::send_within`] |
+//! | [`SendError::Full`] | the server is away or too slow; the event is still yours | drop it and count it, or wait for room with [`Client::send_within`]; of many, [`SendAllError`] says how many were taken |
 //! | [`SendError::TooLong`], [`PushError::TooLong`] | beyond the lesser `frame_len_max` of both sides | send less at a time, or raise it on both |
 //! | [`CallError::NotConnected`], [`CallError::TooManyCalls`] | the request was not sent | try again later |
 //! | [`CallError::TimedOut`], [`CallError::Lost`] | no answer; [`CallError::may_have_run`] says whether the server may have acted | try again only what does no harm twice |
@@ -321,7 +321,7 @@ pub use server::{
 // The client's side.
 pub use client::{
     CallError, Client, ClientBuilder, ClientState, CloseError, ConnectError, ConnectFailures,
-    EmbeddedClient, NotConnected, Pending, SendError,
+    EmbeddedClient, NotConnected, Pending, SendAllError, SendError,
 };
 
 // How things went.

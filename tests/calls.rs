@@ -586,6 +586,29 @@ impl Handler<Touchy> for Bomber {
 }
 
 #[test]
+fn what_was_taken_before_a_panic_in_encoding_leaves_without_being_asked() {
+    in_every_mode(|place| {
+        let (server, transport) = place.serve_with(Limits::default(), Bomber(Vec::new()));
+        let builder = Client::<Touchy>::builder().transport(transport);
+        // Nothing else wakes anybody up who would write.
+        let limits = Limits {
+            ping_interval: 2 * PATIENCE,
+            silence_timeout: 5 * PATIENCE,
+            ..Limits::default()
+        };
+        let client = builder.limits(limits).connect(PATIENCE).unwrap();
+        for round in 1..=10 {
+            let events = [Bomb::Dud, Bomb::Dud, Bomb::PanicsInEncoding, Bomb::Dud];
+            let result = catch_unwind(AssertUnwindSafe(|| client.send_all(&events, PATIENCE)));
+            assert!(result.is_err());
+            eventually("they arrive", || server.counters().events == 2 * round);
+        }
+        client.flush(PATIENCE).unwrap();
+        assert_eq!(client.counters().events_acknowledged, 20);
+    });
+}
+
+#[test]
 fn a_panic_in_encoding_or_decoding_costs_one_message_or_one_connection() {
     in_every_mode(|place| {
         let replies = vec![Bomb::PanicsInEncoding, Bomb::PanicsInDecoding, Bomb::Dud];

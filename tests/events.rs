@@ -90,6 +90,93 @@ fn events_of_many_threads_arrive_once_and_in_each_threads_order() {
 }
 
 #[test]
+fn many_at_once_arrive_once_and_in_order_beside_those_of_others() {
+    in_every_mode(|place| {
+        const THREADS: u64 = 3;
+        const EVENTS: u64 = 5000;
+        let serving = place.serve(Limits::default());
+        let client = serving
+            .builder()
+            .limits(narrow())
+            .connect(PATIENCE)
+            .unwrap();
+        thread::scope(|scope| {
+            for thread in 0..THREADS {
+                let client = &client;
+                scope.spawn(move || {
+                    let event = |event| long_note(number(thread, event), 100);
+                    let events: Vec<_> = (0..EVENTS).map(event).collect();
+                    // None, one, a few, and more than the outbox holds.
+                    let mut rest = events.as_slice();
+                    for count in [0, 1, 10, 2000] {
+                        let (some, others) = rest.split_at(count);
+                        client.send_all(some, PATIENCE).unwrap();
+                        rest = others;
+                    }
+                    for event in &rest[..100] {
+                        client.send_within(event, PATIENCE).unwrap();
+                    }
+                    client.send_all(&rest[100..], PATIENCE).unwrap();
+                });
+            }
+        });
+        client.flush(PATIENCE).unwrap();
+        let notes = serving.recorder.take_events();
+        assert_eq!(u64::try_from(notes.len()).unwrap(), THREADS * EVENTS);
+        assert_in_order(&notes);
+        assert_eq!(client.counters().events_acknowledged, THREADS * EVENTS);
+        assert_eq!(client.counters().events_full, 0);
+    });
+}
+
+#[test]
+fn of_many_those_before_the_one_that_is_refused_are_taken() {
+    on_every_transport(|place| {
+        let serving = place.serve(Limits::default());
+        let client = serving
+            .builder()
+            .limits(narrow())
+            .connect(PATIENCE)
+            .unwrap();
+        let mut events: Vec<_> = (0..1000).map(|number| long_note(number, 500)).collect();
+        events[700].text = "x".repeat(100_000);
+        let error = client.send_all(&events, PATIENCE).unwrap_err();
+        assert_eq!(error.sent, 700);
+        assert!(
+            matches!(error.error, SendError::TooLong { max: 65536 }),
+            "{error}"
+        );
+        let text = error.to_string();
+        assert!(
+            text.ends_with("of the events before it 700 were taken"),
+            "{text}"
+        );
+        client.send_all(&events[701..], PATIENCE).unwrap();
+        client.flush(PATIENCE).unwrap();
+        let notes = serving.recorder.take_events().into_iter();
+        assert!(notes.map(|note| note.number).eq((0..700).chain(701..1000)));
+        assert_eq!(client.counters().events, 999);
+        assert_eq!(client.counters().events_refused, 1);
+
+        // With no time to wait, as many as there is room for.
+        let block = client.start(&Ask::Block, PATIENCE).unwrap();
+        serving.recorder.blocked();
+        let long = vec![long_note(1, 60_000); 500];
+        let error = client.send_all(&long, Duration::ZERO).unwrap_err();
+        assert!(matches!(error.error, SendError::Full { .. }), "{error}");
+        assert!((1..500).contains(&error.sent), "{error}");
+        serving.recorder.unblock();
+        block.wait().unwrap();
+        client.flush(PATIENCE).unwrap();
+        assert_eq!(serving.recorder.take_events().len(), error.sent);
+        client.close(PATIENCE).unwrap();
+        let closed = client.send_all(&events, PATIENCE).unwrap_err();
+        assert_eq!((closed.sent, closed.error), (0, SendError::Closed));
+        client.send_all(&[], PATIENCE).unwrap();
+    });
+}
+
+#[test]
 fn a_flush_returns_once_everything_before_it_is_handled() {
     in_every_mode(|place| {
         let serving = place.serve(Limits::default());

@@ -35,6 +35,18 @@ pub enum SendError {
     Closed,
 }
 
+/// Why not all of many events were taken. Those that come later are still the caller's.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{error}; of the events before it {sent} were taken")]
+#[non_exhaustive]
+pub struct SendAllError {
+    /// So many were taken, from the first one on: the next is the one that was not.
+    pub sent: usize,
+    /// Why it was not.
+    #[source]
+    pub error: SendError,
+}
+
 /// Why a call has no reply.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]

@@ -1,6 +1,7 @@
 //! What the threads of a client share: the way out, the open calls, and how things stand.
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, PoisonError};
 use std::task::Waker;
 use std::time::{Duration, Instant};
@@ -9,7 +10,7 @@ use crate::ambient;
 use crate::client::bell::Bell;
 use crate::client::calls::{Answer, CallId, Calls, Progress, State};
 use crate::client::error::{
-    CallError, CloseError, ConnectError, ConnectFailures, NotConnected, SendError,
+    CallError, CloseError, ConnectError, ConnectFailures, NotConnected, SendAllError, SendError,
 };
 use crate::client::pushes::PushQueue;
 use crate::client::state::ClientState;
@@ -128,9 +129,47 @@ impl<P: Protocol> Shared<P> {
 
     /// The same once there is room to spare, or the time is over.
     pub(crate) fn send_within(&self, timeout: Duration, event: &P::Event) -> Result<(), SendError> {
+        let outgoing = self.outgoing_with_room(|| ambient::now() + timeout.min(TIMEOUT_MAX));
+        self.append_event(outgoing, Lane::Bulk, event)
+    }
+
+    /// The same for many. Others get the lock each time that there is enough for a write.
+    pub(crate) fn send_all(
+        &self,
+        timeout: Duration,
+        events: &[P::Event],
+    ) -> Result<(), SendAllError> {
+        let mut deadline = None;
+        let mut sent = 0;
+        while sent < events.len() {
+            let mut outgoing = self.outgoing_with_room(|| {
+                *deadline.get_or_insert_with(|| ambient::now() + timeout.min(TIMEOUT_MAX))
+            });
+            let before = outgoing.events;
+            // What was taken before a panic is taken, and has to leave.
+            let result = catch_unwind(AssertUnwindSafe(|| {
+                self.append_a_write(&mut outgoing, &events[sent..])
+            }));
+            let taken = outgoing.events - before;
+            if taken > 0 {
+                self.write_or_ask(outgoing);
+            }
+            sent += usize::try_from(taken).expect("no more than there are in a slice");
+            result
+                .unwrap_or_else(|panic| resume_unwind(panic))
+                .map_err(|error| SendAllError { sent, error })?;
+        }
+        Ok(())
+    }
+
+    /// The lock, once there is room to spare or the deadline is over, which is asked for if need be.
+    fn outgoing_with_room(
+        &self,
+        deadline: impl FnOnce() -> Instant,
+    ) -> MutexGuard<'_, Outgoing<P::Reply>> {
         let mut outgoing = self.outgoing();
         if outgoing.wire.is_ample() && !turn::is_under_way() {
-            let deadline = ambient::now() + timeout.min(TIMEOUT_MAX);
+            let deadline = deadline();
             // It may nap, after calls: then nobody would see that the link takes more.
             self.bell.call_background();
             while outgoing.wire.is_ample() && outgoing.check_open().is_ok() {
@@ -143,12 +182,44 @@ impl<P: Protocol> Shared<P> {
                 outgoing.wait_for_room -= 1;
             }
         }
-        self.append_event(outgoing, Lane::Bulk, event)
+        outgoing
     }
 
     fn append_event(
         &self,
         mut outgoing: MutexGuard<'_, Outgoing<P::Reply>>,
+        lane: Lane,
+        event: &P::Event,
+    ) -> Result<(), SendError> {
+        self.append(&mut outgoing, lane, event)?;
+        self.write_or_ask(outgoing);
+        Ok(())
+    }
+
+    /// As many of them as make a write, or as there are.
+    fn append_a_write(
+        &self,
+        outgoing: &mut Outgoing<P::Reply>,
+        events: &[P::Event],
+    ) -> Result<(), SendError> {
+        let waiting = outgoing.wire.outbox.queued_len();
+        let enough = match waiting {
+            ..WRITE_LEN => WRITE_LEN,
+            _ => waiting + WRITE_LEN,
+        };
+        for event in events {
+            self.append(outgoing, Lane::Bulk, event)?;
+            if outgoing.wire.outbox.queued_len() >= enough {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn append(
+        &self,
+        outgoing: &mut Outgoing<P::Reply>,
         lane: Lane,
         event: &P::Event,
     ) -> Result<(), SendError> {
@@ -165,7 +236,6 @@ impl<P: Protocol> Shared<P> {
         }
         outgoing.events += 1;
         self.counters.events.one_alone();
-        self.write_or_ask(outgoing);
         Ok(())
     }
 
