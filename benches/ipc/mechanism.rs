@@ -14,6 +14,8 @@ words! {
     Mechanism {
         /// The typed API of this crate.
         Wayside = "wayside",
+        /// The same, many events with each call.
+        WaysideAll = "wayside-all",
         /// A blocking socket, FIFO or queue, a system call for each message.
         Raw = "raw",
         /// The same, but each side sleeps in a poll until there is something to read.
@@ -22,6 +24,8 @@ words! {
         RawBatch = "raw-batch",
         /// As `raw`, but neither side ever sleeps.
         RawSpin = "raw-spin",
+        /// As `raw-batch`, and for calls as `raw-spin`, with postcard and a length before each message.
+        RawTyped = "raw-typed",
     }
 }
 
@@ -30,13 +34,15 @@ impl Mechanism {
     pub fn suits(self, case: &Case) -> bool {
         match (self, case.workload) {
             (Self::Wayside, _) => true,
+            (Self::WaysideAll, Workload::Events | Workload::FanIn) => case.len <= 1024,
             // There is no batch of round trips, and one write each is no limit for many clients.
             (Self::Raw, Workload::Calls | Workload::Events | Workload::Bursts) => true,
             (Self::RawBatch, Workload::Events | Workload::FanIn | Workload::Bursts) => true,
             // As long as what is under way fits into any link, writing needs no poll.
             (Self::RawPoll, Workload::Calls) => cfg!(target_os = "linux") && case.len <= 1024,
             // Who spins on the only core keeps the other from it.
-            (Self::RawSpin, Workload::Calls) => case.pinning != Pinning::One,
+            (Self::RawSpin | Self::RawTyped, Workload::Calls) => case.pinning != Pinning::One,
+            (Self::RawTyped, Workload::Events) => true,
             _ => false,
         }
     }
@@ -45,10 +51,14 @@ impl Mechanism {
 /// Listens and serves.
 pub fn serve(case: &Case, folder: &Path) -> Result<Serving, Error> {
     match case.mechanism {
-        Mechanism::Raw | Mechanism::RawPoll | Mechanism::RawBatch | Mechanism::RawSpin => {
-            raw::serve(case, folder)
+        Mechanism::Raw
+        | Mechanism::RawPoll
+        | Mechanism::RawBatch
+        | Mechanism::RawSpin
+        | Mechanism::RawTyped => raw::serve(case, folder),
+        Mechanism::Wayside | Mechanism::WaysideAll => {
+            for_len!(case.len, M => typed::serve::<M>(case, folder))
         }
-        Mechanism::Wayside => for_len!(case.len, M => typed::serve::<M>(case, folder)),
     }
 }
 
@@ -60,10 +70,12 @@ pub fn connect(
     source: usize,
 ) -> Result<Box<dyn Traffic>, Error> {
     Ok(match case.mechanism {
-        Mechanism::Raw | Mechanism::RawPoll | Mechanism::RawBatch | Mechanism::RawSpin => {
-            Box::new(raw::Client::connect(case, address, source)?)
-        }
-        Mechanism::Wayside => for_len!(case.len, M => {
+        Mechanism::Raw
+        | Mechanism::RawPoll
+        | Mechanism::RawBatch
+        | Mechanism::RawSpin
+        | Mechanism::RawTyped => raw::connect(case, address, source)?,
+        Mechanism::Wayside | Mechanism::WaysideAll => for_len!(case.len, M => {
             Box::new(typed::Caller::<M>::connect(case, folder, address, source)?)
         }),
     })

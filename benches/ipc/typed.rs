@@ -9,7 +9,9 @@ use wayside::{Client, Handler, Limits, Never, Peer, Protocol, Responder, Server,
 
 use crate::Error;
 use crate::case::{Case, Way, Workload};
+use crate::crowd::STRIDE;
 use crate::ledger::Ledger;
+use crate::mechanism::Mechanism;
 use crate::message::Typed;
 use crate::side::{PATIENCE, Serving, Traffic};
 
@@ -102,6 +104,8 @@ fn limits(case: &Case) -> Limits {
 pub struct Caller<M: Typed> {
     client: Client<Measured<M>>,
     message: M,
+    /// As many as are sent with one call, if they are.
+    many: Vec<M>,
 }
 
 impl<M: Typed> Caller<M> {
@@ -119,6 +123,10 @@ impl<M: Typed> Caller<M> {
                 .limits(limits(case))
                 .connect(PATIENCE)?,
             message: M::of_len(case.len, source),
+            many: match case.mechanism {
+                Mechanism::WaysideAll => (0..STRIDE).map(|_| M::of_len(case.len, source)).collect(),
+                _ => Vec::new(),
+            },
         })
     }
 }
@@ -132,7 +140,14 @@ impl<M: Typed> Traffic for Caller<M> {
     }
 
     fn send_many(&mut self, first: u64, count: u64) -> Result<(), Error> {
-        (first..first + count).try_for_each(|number| self.send(number))
+        if self.many.is_empty() {
+            return (first..first + count).try_for_each(|number| self.send(number));
+        }
+        let some = &mut self.many[..usize::try_from(count)?];
+        for (message, number) in some.iter_mut().zip(first..) {
+            message.number(number);
+        }
+        Ok(self.client.send_all(some, PATIENCE)?)
     }
 
     /// It leaves by itself.

@@ -15,12 +15,16 @@ words! {
     Mechanism {
         /// The typed API of this crate.
         Wayside = "wayside",
+        /// The same, many events with each call.
+        WaysideAll = "wayside-all",
         /// A blocking socket, a system call for each message.
         Raw = "raw",
         /// The same, many messages in each write and read.
         RawBatch = "raw-batch",
         /// As `raw`, but neither side ever sleeps.
         RawSpin = "raw-spin",
+        /// As `raw-batch`, and for calls as `raw-spin`, with postcard and a length before each message.
+        RawTyped = "raw-typed",
         /// Not here: what waiting in a poll costs is among what `benches/ipc` measures.
         RawPoll = "raw-poll",
         /// tokio, its codec of length-delimited frames, postcard.
@@ -43,12 +47,22 @@ impl Mechanism {
     pub fn suits(self, case: &Case) -> bool {
         let fits = match (self, case.workload) {
             (Self::Wayside, _) => true,
+            (Self::WaysideAll, Workload::Events | Workload::FanIn) => case.len <= 1024,
             // There is no batch of round trips, and one write each is no limit for many clients.
             (Self::Raw, Workload::Calls | Workload::Events | Workload::Bursts) => true,
             (Self::RawBatch, Workload::Events | Workload::FanIn | Workload::Bursts) => true,
             // Who spins on the only core keeps the other from it.
-            (Self::RawSpin, Workload::Calls) => case.pinning != Pinning::One,
-            (Self::Raw | Self::RawPoll | Self::RawBatch | Self::RawSpin, _)
+            (Self::RawSpin | Self::RawTyped, Workload::Calls) => case.pinning != Pinning::One,
+            (Self::RawTyped, Workload::Events) => true,
+            (
+                Self::WaysideAll
+                | Self::Raw
+                | Self::RawPoll
+                | Self::RawBatch
+                | Self::RawSpin
+                | Self::RawTyped,
+                _,
+            )
             | (_, Workload::Idle) => false,
             // Its messages are calls.
             (Self::Tarpc, _) => case.workload == Workload::Calls,
@@ -61,10 +75,12 @@ impl Mechanism {
 /// Listens and serves.
 pub fn serve(case: &Case, folder: &Path) -> Result<Serving, Error> {
     match case.mechanism {
-        Mechanism::Raw | Mechanism::RawPoll | Mechanism::RawBatch | Mechanism::RawSpin => {
-            raw::serve(case, folder)
-        }
-        Mechanism::Wayside => for_len!(case.len, M => typed::serve::<M>(case, folder)),
+        Mechanism::Raw
+        | Mechanism::RawPoll
+        | Mechanism::RawBatch
+        | Mechanism::RawSpin
+        | Mechanism::RawTyped => raw::serve(case, folder),
+        Mechanism::Wayside | Mechanism::WaysideAll => for_len!(case.len, M => typed::serve::<M>(case, folder)),
         Mechanism::Tokio => for_len!(case.len, M => tokio_codec::serve::<M>(case, folder)),
         Mechanism::Interprocess => for_len!(case.len, M => local_socket::serve::<M>(case, folder)),
         Mechanism::ZeroMq => for_len!(case.len, M => zeromq::serve::<M>(case, folder)),
@@ -82,10 +98,12 @@ pub fn connect(
     source: usize,
 ) -> Result<Box<dyn Traffic>, Error> {
     Ok(match case.mechanism {
-        Mechanism::Raw | Mechanism::RawPoll | Mechanism::RawBatch | Mechanism::RawSpin => {
-            Box::new(raw::Client::connect(case, address, source)?)
-        }
-        Mechanism::Wayside => for_len!(case.len, M => {
+        Mechanism::Raw
+        | Mechanism::RawPoll
+        | Mechanism::RawBatch
+        | Mechanism::RawSpin
+        | Mechanism::RawTyped => raw::connect(case, address, source)?,
+        Mechanism::Wayside | Mechanism::WaysideAll => for_len!(case.len, M => {
             Box::new(typed::Caller::<M>::connect(case, folder, address, source)?)
         }),
         Mechanism::Tokio => for_len!(case.len, M => {

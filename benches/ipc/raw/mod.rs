@@ -4,6 +4,7 @@
 //! nothing says how long it is, both sides know. One that wants to be confirmed is answered with
 //! its number.
 
+mod encoded;
 #[cfg(unix)]
 mod fifo;
 #[cfg(target_os = "linux")]
@@ -41,7 +42,7 @@ use std::thread;
 use crate::case::{Case, Way, Workload};
 use crate::ledger::Ledger;
 use crate::mechanism::Mechanism;
-use crate::message::{self, CONFIRM};
+use crate::message::{self, CONFIRM, for_len};
 use crate::side::{Serving, Traffic};
 use crate::{Error, platform};
 
@@ -67,10 +68,12 @@ impl Stream for TcpStream {
 }
 
 /// The stream as the mechanism wants it.
-fn moved_by(mechanism: Mechanism, stream: Box<dyn Stream>) -> io::Result<Box<dyn Stream>> {
-    Ok(match mechanism {
-        Mechanism::RawPoll => polled::polled(stream)?,
-        Mechanism::RawSpin => Box::new(spin::Spin::new(stream)?),
+fn moved_by(case: &Case, stream: Box<dyn Stream>) -> io::Result<Box<dyn Stream>> {
+    Ok(match (case.mechanism, case.workload) {
+        (Mechanism::RawPoll, _) => polled::polled(stream)?,
+        (Mechanism::RawSpin, _) | (Mechanism::RawTyped, Workload::Calls) => {
+            Box::new(spin::Spin::new(stream)?)
+        }
         _ => stream,
     })
 }
@@ -99,7 +102,15 @@ pub fn serve(case: &Case, folder: &Path) -> Result<Serving, Error> {
         let mut streams = Vec::new();
         for accept in accepts {
             let stream = accept().expect("a client comes");
-            streams.push(moved_by(case.mechanism, stream).expect("a connected stream"));
+            streams.push(moved_by(&case, stream).expect("a connected stream"));
+        }
+        if case.mechanism == Mechanism::RawTyped {
+            let stream = streams.remove(0);
+            let calls = case.workload == Workload::Calls;
+            return for_len!(case.len, M => {
+                encoded::serve::<M>(stream, case.len, calls, &server.ledger)
+            })
+            .expect("a working stream");
         }
         match (case.workload, streams.as_mut_slice()) {
             (Workload::Calls, [stream]) => server.echo(&mut **stream),
@@ -237,7 +248,7 @@ impl Head {
 }
 
 /// The client's side.
-pub struct Client {
+struct Client {
     stream: Box<dyn Stream>,
     /// The message of the moment.
     message: Vec<u8>,
@@ -249,23 +260,34 @@ pub struct Client {
     batch_len: usize,
 }
 
+/// One client.
+pub fn connect(case: &Case, address: &str, source: usize) -> Result<Box<dyn Traffic>, Error> {
+    let path = path_of(Path::new(address), source);
+    let stream: Box<dyn Stream> = match case.way {
+        Way::Uds => uds::connect(&path)?,
+        Way::Fifo => fifo::connect(&path)?,
+        Way::Mqueue => mqueue::connect(&path)?,
+        Way::Tcp => {
+            let stream = TcpStream::connect(address)?;
+            stream.set_nodelay(true)?;
+            Box::new(stream)
+        }
+    };
+    let stream = moved_by(case, stream)?;
+    Ok(match case.mechanism {
+        Mechanism::RawTyped => for_len!(case.len, M => {
+            Box::new(encoded::Caller::<M>::new(stream, case.len, source))
+        }),
+        _ => Box::new(Client::new(case, stream, source)?),
+    })
+}
+
 impl Client {
-    pub fn connect(case: &Case, address: &str, source: usize) -> Result<Self, Error> {
-        let path = path_of(Path::new(address), source);
-        let stream: Box<dyn Stream> = match case.way {
-            Way::Uds => uds::connect(&path)?,
-            Way::Fifo => fifo::connect(&path)?,
-            Way::Mqueue => mqueue::connect(&path)?,
-            Way::Tcp => {
-                let stream = TcpStream::connect(address)?;
-                stream.set_nodelay(true)?;
-                Box::new(stream)
-            }
-        };
+    fn new(case: &Case, stream: Box<dyn Stream>, source: usize) -> Result<Self, Error> {
         let mut message = vec![0; HEAD_LEN];
         message.extend(message::pattern(case.len - HEAD_LEN));
         Ok(Self {
-            stream: moved_by(case.mechanism, stream)?,
+            stream,
             body_sum: message::sum(&message[HEAD_LEN..]),
             message,
             source: u64::try_from(source)?,
