@@ -14,7 +14,7 @@ use crate::frame::{self, Boundary};
 /// Assembles frames from chunks. See the module's text.
 #[derive(Debug, Default)]
 pub struct Inbox {
-    /// The lent buffer, or nothing: received bytes in `start..end`, the rest is room.
+    /// The lent buffer, or nothing: received bytes in `start..end`, the rest but its front is room.
     bytes: Vec<u8>,
     start: usize,
     end: usize,
@@ -22,12 +22,15 @@ pub struct Inbox {
     kept: Vec<u8>,
 }
 
-/// The size of the buffer that a loop lends, until a long frame grows it. One read takes at most this
-/// much, also then.
+/// What a buffer that a loop lends has room for, until a long frame grows it. One read takes at most
+/// this much, also then.
 pub const LENT_LEN: usize = 64 * 1024;
 
+/// Bytes come in behind so many that are never used: see [`wire::FRONT_LEN`](crate::wire::FRONT_LEN).
+const FRONT: usize = crate::wire::FRONT_LEN;
+
 /// A lent buffer that has grown beyond this is not kept.
-const LENT_LEN_MAX: usize = 8 << 20;
+const LENT_LEN_MAX: usize = FRONT + (8 << 20);
 
 /// The memory that a connection keeps for its next begun frame.
 const KEPT_LEN: usize = 4096;
@@ -40,16 +43,16 @@ impl Inbox {
         }
         self.bytes = std::mem::take(lent);
         let partial = self.kept.len();
-        let len = LENT_LEN.max(partial);
+        let len = FRONT + LENT_LEN.max(partial);
         if self.bytes.is_empty() {
             // From the system, which has zeroes at hand.
             self.bytes = vec![0; len];
         } else if self.bytes.len() < len {
             self.bytes.resize(len, 0);
         }
-        self.bytes[..partial].copy_from_slice(&self.kept);
-        self.start = 0;
-        self.end = partial;
+        self.start = FRONT;
+        self.end = FRONT + partial;
+        self.bytes[FRONT..self.end].copy_from_slice(&self.kept);
     }
 
     /// Whether the large buffer is here.
@@ -87,13 +90,13 @@ impl Inbox {
     fn keep_own(&mut self, lent: &mut Vec<u8>) {
         self.kept = Vec::new();
         let partial = self.end - self.start;
-        if self.bytes.len() / 2 <= partial {
+        if (self.bytes.len() - FRONT) / 2 <= partial {
             return;
         }
-        let own = self.bytes[self.start..self.end].to_vec();
+        let own = [&[0; FRONT], &self.bytes[self.start..self.end]].concat();
         let buffer = std::mem::replace(&mut self.bytes, own);
-        self.start = 0;
-        self.end = partial;
+        self.start = FRONT;
+        self.end = FRONT + partial;
         if lent.is_empty() && buffer.len() <= LENT_LEN_MAX {
             *lent = buffer;
         }
@@ -102,16 +105,17 @@ impl Inbox {
     /// Room for the next read: never empty, and never more than [`LENT_LEN`].
     pub fn room(&mut self) -> &mut [u8] {
         if self.start == self.end {
-            self.start = 0;
-            self.end = 0;
-        } else if self.start > 0 && self.bytes.len() - self.end < self.bytes.len() / 2 {
+            self.start = FRONT;
+            self.end = FRONT;
+        } else if self.start > FRONT && self.bytes.len() - self.end < self.bytes.len() / 2 {
             // Each read is to take much; a begun frame is moved once, as it stays in front then.
-            self.bytes.copy_within(self.start..self.end, 0);
-            self.end -= self.start;
-            self.start = 0;
+            self.bytes.copy_within(self.start..self.end, FRONT);
+            self.end -= self.start - FRONT;
+            self.start = FRONT;
         }
         if self.end == self.bytes.len() {
-            let len = (self.bytes.len() * 2).max(LENT_LEN);
+            let len = FRONT + (2 * (self.bytes.len() - FRONT)).max(LENT_LEN);
+            self.bytes.reserve_exact(len - self.bytes.len());
             self.bytes.resize(len, 0);
         }
         let end = self.bytes.len().min(self.end + LENT_LEN);

@@ -7,9 +7,9 @@ use crate::frame;
 /// Frames one after the other, none of them in two chunks. The first chunk is written up to
 /// `start`.
 ///
-/// `boundary <= start <= row[0].len()`; a frame starts at `boundary`. Only the last chunk may be
+/// `FRONT <= boundary <= start <= row[0].len()`; a frame starts at `boundary`. Only the last chunk may be
 /// empty, or written to its end.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Chunks {
     pub(super) row: VecDeque<Vec<u8>>,
     start: usize,
@@ -22,6 +22,9 @@ pub struct Chunks {
     pub(super) spare: Vec<Vec<u8>>,
 }
 
+/// A chunk begins with so many bytes that are never used: see [`wire::FRONT_LEN`](crate::wire::FRONT_LEN).
+const FRONT: usize = crate::wire::FRONT_LEN;
+
 /// A chunk that has so many bytes takes no more frames.
 const CHUNK_LEN: usize = 64 * 1024;
 
@@ -30,6 +33,19 @@ const CHUNK_CAPACITY: usize = CHUNK_LEN + KEPT_LEN;
 
 /// Buffers are shrunk to this once a burst is over.
 pub(super) const KEPT_LEN: usize = 4096;
+
+impl Default for Chunks {
+    fn default() -> Self {
+        Self {
+            row: VecDeque::new(),
+            start: FRONT,
+            boundary: FRONT,
+            len: 0,
+            seal: None,
+            spare: Vec::new(),
+        }
+    }
+}
 
 impl Chunks {
     pub fn is_empty(&self) -> bool {
@@ -47,11 +63,12 @@ impl Chunks {
     }
 
     fn add_chunk(&mut self) {
-        let chunk = self.spare.pop().unwrap_or_else(|| match self.row.len() {
+        let mut chunk = self.spare.pop().unwrap_or_else(|| match self.row.len() {
             // Most lanes never need more than a part of their first chunk.
             0 => Vec::new(),
             _ => Vec::with_capacity(CHUNK_CAPACITY),
         });
+        chunk.resize(FRONT, 0);
         self.row.push_back(chunk);
     }
 
@@ -73,12 +90,11 @@ impl Chunks {
         if self.start < self.row[0].len() {
             return;
         }
-        self.start = 0;
-        self.boundary = 0;
+        self.start = FRONT;
+        self.boundary = FRONT;
         if self.row.len() == 1 {
-            self.row[0].clear();
-        } else if let Some(mut chunk) = self.row.pop_front() {
-            chunk.clear();
+            self.row[0].truncate(FRONT);
+        } else if let Some(chunk) = self.row.pop_front() {
             self.spare.push(chunk);
         }
     }
@@ -102,7 +118,7 @@ impl Chunks {
         let mut at = self.boundary;
         let mut kept = Self::default();
         for chunk in self.row.drain(..) {
-            let mut bytes = Vec::new();
+            let mut bytes = vec![0; FRONT];
             while at < chunk.len() {
                 let end = at + frame::own_len(&chunk[at..]);
                 if keep(&chunk[at + frame::HEADER_LEN..end]) {
@@ -110,9 +126,9 @@ impl Chunks {
                 }
                 at = end;
             }
-            at = 0;
-            if !bytes.is_empty() {
-                kept.len += bytes.len();
+            at = FRONT;
+            if bytes.len() > FRONT {
+                kept.len += bytes.len() - FRONT;
                 kept.row.push_back(bytes);
             }
         }

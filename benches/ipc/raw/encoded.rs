@@ -5,7 +5,7 @@ use std::io;
 
 use serde::{Deserialize, Serialize};
 
-use super::{BATCH_LEN, READ_LEN, Stream};
+use super::{BATCH_LEN, Buffer, READ_LEN, Stream};
 use crate::Error;
 use crate::ledger::Ledger;
 use crate::message::{CONFIRM, Typed};
@@ -19,10 +19,10 @@ const SLACK: usize = 256;
 /// Messages over a stream, through two buffers that never grow.
 struct Frames {
     stream: Box<dyn Stream>,
-    incoming: Vec<u8>,
+    incoming: Buffer,
     begin: usize,
     end: usize,
-    outgoing: Vec<u8>,
+    outgoing: Buffer,
     outgoing_len: usize,
 }
 
@@ -30,10 +30,10 @@ impl Frames {
     fn new(stream: Box<dyn Stream>, message_len: usize) -> Self {
         Self {
             stream,
-            incoming: vec![0; READ_LEN.max(message_len + SLACK)],
+            incoming: Buffer::new(READ_LEN.max(message_len + SLACK)),
             begin: 0,
             end: 0,
-            outgoing: vec![0; BATCH_LEN + message_len + SLACK],
+            outgoing: Buffer::new(BATCH_LEN + message_len + SLACK),
             outgoing_len: 0,
         }
     }

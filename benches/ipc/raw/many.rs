@@ -4,7 +4,7 @@ use std::io;
 
 use rustix::event::epoll::{CreateFlags, EventData, EventFlags, add, create, delete, wait};
 
-use super::{READ_LEN, Server, Stream};
+use super::{Buffer, READ_LEN, Server, Stream};
 
 /// So many are asked for at once.
 const EVENTS_MAX: usize = 64;
@@ -17,7 +17,7 @@ pub(super) fn take_in(server: &Server, streams: &mut [Box<dyn Stream>]) -> io::R
     }
     // The begin of a message whose end has not come, of each client.
     let mut rests = vec![Vec::with_capacity(server.len); streams.len()];
-    let mut bytes = vec![0; READ_LEN + server.len];
+    let mut bytes = Buffer::new(READ_LEN + server.len);
     let mut events = Vec::with_capacity(EVENTS_MAX);
     let mut open = streams.len();
     while open > 0 {

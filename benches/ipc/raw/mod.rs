@@ -33,6 +33,7 @@ use nowhere as fifo;
 
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::ops::{Deref, DerefMut};
 #[cfg(target_os = "linux")]
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
@@ -86,6 +87,32 @@ const BATCH_LEN: usize = 64 * 1024;
 
 /// What is read at once: more would leave the processor's nearer caches.
 const READ_LEN: usize = 64 * 1024;
+
+/// A buffer behind some bytes of nothing: where long copies are slow for reasons of the processor (`FRONT_LEN` in
+/// `src/wire.rs`), a limit must not have them.
+struct Buffer(Vec<u8>);
+
+const FRONT_LEN: usize = 64;
+
+impl Buffer {
+    fn new(len: usize) -> Self {
+        Self(vec![0; FRONT_LEN + len])
+    }
+}
+
+impl Deref for Buffer {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0[FRONT_LEN..]
+    }
+}
+
+impl DerefMut for Buffer {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        &mut self.0[FRONT_LEN..]
+    }
+}
 
 type Accept = Box<dyn FnOnce() -> io::Result<Box<dyn Stream>> + Send>;
 
@@ -164,7 +191,7 @@ struct Server {
 
 impl Server {
     fn echo(&self, stream: &mut dyn Stream) {
-        let mut bytes = vec![0; self.len];
+        let mut bytes = Buffer::new(self.len);
         // The end of the stream is the end of the work.
         while stream.read_exact(&mut bytes).is_ok() {
             self.verify(&bytes);
@@ -173,7 +200,7 @@ impl Server {
     }
 
     fn take_in(&self, stream: &mut dyn Stream) {
-        let mut bytes = vec![0; READ_LEN.max(self.len)];
+        let mut bytes = Buffer::new(READ_LEN.max(self.len));
         let mut filled = 0;
         loop {
             let read = stream.read(&mut bytes[filled..]).expect("a working socket");
@@ -251,12 +278,13 @@ impl Head {
 struct Client {
     stream: Box<dyn Stream>,
     /// The message of the moment.
-    message: Vec<u8>,
+    message: Buffer,
     body_sum: u64,
     source: u64,
     is_timed: bool,
-    /// What waits to be written.
-    batch: Vec<u8>,
+    /// What waits to be written: so much of this.
+    batch: Buffer,
+    batched: usize,
     batch_len: usize,
 }
 
@@ -284,15 +312,19 @@ pub fn connect(case: &Case, address: &str, source: usize) -> Result<Box<dyn Traf
 
 impl Client {
     fn new(case: &Case, stream: Box<dyn Stream>, source: usize) -> Result<Self, Error> {
-        let mut message = vec![0; HEAD_LEN];
-        message.extend(message::pattern(case.len - HEAD_LEN));
+        let mut message = Buffer::new(case.len);
+        let body = message[HEAD_LEN..].iter_mut();
+        for (to, byte) in body.zip(message::pattern(case.len - HEAD_LEN)) {
+            *to = byte;
+        }
         Ok(Self {
             stream,
             body_sum: message::sum(&message[HEAD_LEN..]),
             message,
             source: u64::try_from(source)?,
             is_timed: case.workload == Workload::Bursts,
-            batch: Vec::with_capacity(BATCH_LEN.max(case.len)),
+            batch: Buffer::new(BATCH_LEN.max(case.len)),
+            batched: 0,
             batch_len: if case.mechanism == Mechanism::RawBatch {
                 BATCH_LEN
             } else {
@@ -316,17 +348,18 @@ impl Client {
             self.stream.write_all(&self.message)?;
             return Ok(());
         }
-        self.batch.extend_from_slice(&self.message);
-        if self.batch.len() + self.message.len() > self.batch_len {
+        let end = self.batched + self.message.len();
+        self.batch[self.batched..end].copy_from_slice(&self.message);
+        self.batched = end;
+        if end + self.message.len() > self.batch_len {
             self.write_batch()?;
         }
         Ok(())
     }
 
     fn write_batch(&mut self) -> Result<(), Error> {
-        self.stream.write_all(&self.batch)?;
-        self.batch.clear();
-        Ok(())
+        let batched = std::mem::take(&mut self.batched);
+        Ok(self.stream.write_all(&self.batch[..batched])?)
     }
 }
 
