@@ -80,7 +80,9 @@ pub fn serve(case: &Case, folder: &Path) -> Result<Serving, Error> {
         | Mechanism::RawBatch
         | Mechanism::RawSpin
         | Mechanism::RawTyped => raw::serve(case, folder),
-        Mechanism::Wayside | Mechanism::WaysideAll => for_len!(case.len, M => typed::serve::<M>(case, folder)),
+        Mechanism::Wayside | Mechanism::WaysideAll => {
+            for_len!(case.len, M => typed::serve::<M>(case, folder))
+        }
         Mechanism::Tokio => for_len!(case.len, M => tokio_codec::serve::<M>(case, folder)),
         Mechanism::Interprocess => for_len!(case.len, M => local_socket::serve::<M>(case, folder)),
         Mechanism::ZeroMq => for_len!(case.len, M => zeromq::serve::<M>(case, folder)),
