@@ -128,8 +128,20 @@ impl Spinner {
         })
     }
 
+    /// Sleeps in the poll, and takes note of how long that was.
+    pub(crate) fn sleep(
+        &mut self,
+        event_loop: &mut EventLoop,
+        deadline: Option<Instant>,
+        ready: impl FnMut(&Event),
+    ) -> io::Result<bool> {
+        let polled = event_loop.wait(deadline, ready);
+        self.woke(ambient::now());
+        polled
+    }
+
     /// Takes note that a sleep has ended, if it was one of those that might have been a spin.
-    pub(crate) fn woke(&mut self, now: Instant) {
+    fn woke(&mut self, now: Instant) {
         let slept = self
             .sleeps_since
             .take()
@@ -296,6 +308,21 @@ mod tests {
         // Every second time is not often enough.
         let later = later + Duration::from_secs(100);
         assert!(spins(&mut spinner, 1000, later, |wait| wait % 2 == 0) < 100);
+    }
+
+    #[test]
+    fn a_sleep_instead_of_a_spin_is_noted_by_whoever_sleeps() {
+        let now = ambient::now();
+        let mut event_loop = EventLoop::new().unwrap();
+        let mut spinner = Spinner::new(Spin::Adaptive);
+        let spell = spinner.begin(now, 0).expect("the first wait is tried");
+        spinner.ended(&spell, false, spell.until);
+        assert!(spinner.begin(now, 0).is_none());
+        assert_eq!(spinner.sleeps_since, Some(now));
+        // How long it was is another matter: a busy machine may have taken its time.
+        let came = spinner.sleep(&mut event_loop, Some(now), |_| {}).unwrap();
+        assert!(!came);
+        assert_eq!(spinner.sleeps_since, None);
     }
 
     /// A client and a server where waking up takes so long.

@@ -61,15 +61,16 @@ impl<P: Protocol> Drive for Engine<P> {
 
     fn round(&mut self, until: Option<Instant>, shared: &Shared<P>) {
         let Engine {
-            event_loop, driver, ..
+            event_loop,
+            driver,
+            spinner,
         } = self;
         let now = ambient::now();
         let mut deadline = [driver.deadline(now), until].into_iter().flatten().min();
         if !shared.bell.before_poll() {
             deadline = Some(now);
         }
-        let polled = event_loop.wait(deadline, |event| driver.handle_event(event));
-        self.spinner.woke(ambient::now());
+        let polled = spinner.sleep(event_loop, deadline, |event| driver.handle_event(event));
         shared.bell.after_poll();
         self.after_poll(polled, shared);
     }

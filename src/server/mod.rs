@@ -142,13 +142,11 @@ impl<P: Protocol, H: Handler<P>> Server<P, H> {
             let now = ambient::now();
             let deadline = self.engine.deadline(now);
             if !self.spin(deadline, now)? {
-                let engine = &mut self.engine;
-                self.event_loop
-                    .wait(deadline, |event| engine.handle_event(event))?;
+                let (engine, event_loop) = (&mut self.engine, &mut self.event_loop);
+                self.spinner
+                    .sleep(event_loop, deadline, |event| engine.handle_event(event))?;
             }
-            let now = ambient::now();
-            self.spinner.woke(now);
-            self.engine.turn(now);
+            self.engine.turn(ambient::now());
         }
         Ok(())
     }
