@@ -20,6 +20,7 @@ LENS = {64: "64 B", 1024: "1 KiB", 65536: "64 KiB", 1048576: "1 MiB"}
 WAYS = ["uds", "fifo", "tcp", "mqueue"]
 NAMES = {
     "wayside": "wayside",
+    "wayside-all": "wayside, 64 events with each call",
     "tokio": "tokio, length codec, postcard",
     "interprocess": "interprocess, postcard",
     "zeromq": "ZeroMQ, postcard",
@@ -29,10 +30,12 @@ NAMES = {
     "raw-spin": "bare, never sleeping",
     "raw": "bare, one write each",
     "raw-batch": "bare, 64 KiB writes",
+    "raw-typed": "bare, with lengths and postcard",
 }
 # In a plot there is less room.
-SHORT = NAMES | {"tokio": "tokio + postcard", "interprocess": "interprocess", "zeromq": "ZeroMQ",
-                 "raw-spin": "bare, spinning", "raw": "bare socket", "raw-batch": "bare, batched"}
+SHORT = NAMES | {"wayside-all": "wayside, in bulk", "tokio": "tokio + postcard", "interprocess": "interprocess",
+                 "zeromq": "ZeroMQ", "raw-spin": "bare, spinning", "raw": "bare socket", "raw-batch": "bare, batched",
+                 "raw-typed": "bare + postcard"}
 
 
 class Runs:
@@ -177,9 +180,10 @@ def ways_calls(runs):
             for length in LENS:
                 def of(mechanism, length=length):
                     return runs.median(p50, "calls", length, mechanism, way=way, pinning=pinning)
-                cells.append(with_ratios(of("wayside"), plain(of("wayside")), of("raw"), of("raw-spin")))
+                cells.append(with_ratios(of("wayside"), plain(of("wayside")), of("raw"), of("raw-spin"),
+                                          of("raw-typed")))
             rows.append([f"{way}, {place}", *cells])
-    return table(["p50 in µs (× `raw`, × `raw-spin`)", *LENS.values()], rows)
+    return table(["p50 in µs (× `raw`, × `raw-spin`, × `raw-typed`)", *LENS.values()], rows)
 
 
 def ways_parked(runs):
@@ -199,13 +203,13 @@ def ways_events(runs):
             def of(mechanism, figure=rate, length=64, way=way, pinning=pinning):
                 return runs.median(figure, "events", length, mechanism, way=way, pinning=pinning)
             cells = [with_ratios(of("wayside", length=length), short(of("wayside", length=length)),
-                                 of("raw-batch", length=length)) for length in LENS]
+                                 of("raw-batch", length=length), of("raw-typed", length=length)) for length in LENS]
             for name in ("wayside", "raw-batch"):
                 sides = (of(name, lambda run, side=side: run[f"{side}_cpu_ns"] / run["messages"])
                          for side in ("client", "server"))
                 cells.append(" + ".join(map(plain, sides)))
             rows.append([f"{way}, {place}", *cells])
-    heads = ["events a second (× `raw-batch`)", *LENS.values(), "CPU ns for 64 B, client + server", "`raw-batch`"]
+    heads = ["events a second (× `raw-batch`, × `raw-typed`)", *LENS.values(), "CPU ns for 64 B, client + server", "`raw-batch`"]
     return table(heads, rows)
 
 
@@ -279,7 +283,7 @@ def panel(x, y, width, title, unit, bars, text):
     left = x + LABEL
     for index, (name, values) in enumerate(bars):
         middle = y + 52 + index * ROW
-        kind = "ours" if name == "wayside" else "limit" if name.startswith("raw") else "other"
+        kind = "ours" if name.startswith("wayside") else "limit" if name.startswith("raw") else "other"
         median = statistics.median(values)
         ends = [left + value / longest * room for value in (values[0], values[-1])]
         yield f'<g class="{kind}">'

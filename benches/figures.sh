@@ -45,7 +45,8 @@ measure compare "$compare" --workload fan-in --pinning two --clients 8,512
 seconds=1 measure compare "$compare" --workload fan-in --pinning two --clients 64
 measure compare "$compare" --workload bursts --pinning two
 for way in uds fifo tcp mqueue; do
-    measure ipc "$ipc" --bench --way "$way" --workload calls,events --pinning two,one --mechanism wayside,raw,raw-batch,raw-spin
+    measure ipc "$ipc" --bench --way "$way" --workload calls,events --pinning two,one \
+        --mechanism wayside,raw,raw-batch,raw-spin,raw-typed
     measure ipc "$ipc" --bench --way "$way" --workload bursts --pinning two
     rounds=2 seconds=2 measure ipc "$ipc" --bench --way "$way" --workload fan-in --mechanism wayside,raw-batch --pinning two
     rounds=3 seconds=0.4 measure ipc "$ipc" --bench --way "$way" --workload idle --pinning free
