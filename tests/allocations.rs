@@ -66,6 +66,17 @@ fn send_some(client: &Client<Plain>) {
     }
 }
 
+fn send_many(client: &Client<Plain>) {
+    let mut points = [point(0); 1000];
+    for _ in 0..100 {
+        for (point, number) in points.iter_mut().zip(0..) {
+            point.number = number;
+        }
+        client.send_all(&points, PATIENCE).expect("there is room");
+        client.flush(PATIENCE).expect("an answer");
+    }
+}
+
 /// What `work` allocates, once it has been done before.
 fn allocations_of(work: impl Fn()) -> u64 {
     const { assert!(allocations::ARE_COUNTED) };
@@ -94,6 +105,7 @@ fn calls_and_events_allocate_nothing() {
             .expect("a connection");
         assert_eq!(allocations_of(|| call_some(&client)), 0, "calls");
         assert_eq!(allocations_of(|| send_some(&client)), 0, "events");
+        assert_eq!(allocations_of(|| send_many(&client)), 0, "many events");
     });
 }
 

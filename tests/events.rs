@@ -130,6 +130,31 @@ fn many_at_once_arrive_once_and_in_order_beside_those_of_others() {
 }
 
 #[test]
+fn many_wait_for_room_one_by_one_where_there_is_little() {
+    in_every_mode(|place| {
+        let serving = place.serve(Limits::default());
+        // Room for the longest, and hardly for another one.
+        let limits = Limits {
+            outbox_len_max: 64 * 1024 + 8,
+            ..narrow()
+        };
+        let client = serving.builder().limits(limits).connect(PATIENCE).unwrap();
+        let events: Vec<_> = (0..200)
+            .map(|number| {
+                long_note(
+                    number,
+                    [10, 65_000, 30_000][usize::try_from(number % 3).unwrap()],
+                )
+            })
+            .collect();
+        client.send_all(&events, PATIENCE).unwrap();
+        client.flush(PATIENCE).unwrap();
+        assert!(serving.recorder.take_events() == events);
+        assert_eq!(client.counters().events_full, 0);
+    });
+}
+
+#[test]
 fn of_many_those_before_the_one_that_is_refused_are_taken() {
     on_every_transport(|place| {
         let serving = place.serve(Limits::default());
@@ -148,7 +173,7 @@ fn of_many_those_before_the_one_that_is_refused_are_taken() {
         );
         let text = error.to_string();
         assert!(
-            text.ends_with("of the events before it 700 were taken"),
+            text.ends_with("the 700 events before it were taken"),
             "{text}"
         );
         client.send_all(&events[701..], PATIENCE).unwrap();

@@ -122,10 +122,16 @@ fn waiting_for_room_ends_with_the_time_and_with_the_client() {
         let mut attempts = (0..COUNT).map(|_| client.send_within(&note, SHORT));
         let error = attempts.find_map(Result::err).unwrap();
         assert!(matches!(error, SendError::Full { .. }), "{error}");
+        let many = vec![note.clone(); usize::try_from(COUNT).unwrap()];
+        let error = client.send_all(&many, SHORT).unwrap_err().error;
+        assert!(matches!(error, SendError::Full { .. }), "{error}");
         thread::scope(|scope| {
             let waiting = scope.spawn(|| client.send_within(&note, 10 * PATIENCE));
+            let many = scope.spawn(|| client.send_all(&many, 10 * PATIENCE));
             client.begin_close(Duration::ZERO);
             let error = waiting.join().unwrap().unwrap_err();
+            assert!(matches!(error, SendError::Closed), "{error}");
+            let error = many.join().unwrap().unwrap_err().error;
             assert!(matches!(error, SendError::Closed), "{error}");
         });
         serving.recorder.unblock();

@@ -30,6 +30,15 @@ words! {
 }
 
 impl Mechanism {
+    /// Whether a side never sleeps.
+    pub fn spins(self, workload: Workload) -> bool {
+        match self {
+            Self::RawSpin => true,
+            Self::RawTyped => workload == Workload::Calls,
+            _ => false,
+        }
+    }
+
     /// Whether it has anything to say about a case.
     pub fn suits(self, case: &Case) -> bool {
         match (self, case.workload) {

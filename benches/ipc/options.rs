@@ -134,7 +134,7 @@ impl Options {
                 Pinning::Two => cores >= 2,
                 Pinning::One => cores >= 1,
                 // There is only one place to be.
-                Pinning::Free => cores != 1 || case.mechanism != Mechanism::RawSpin,
+                Pinning::Free => cores != 1 || !case.mechanism.spins(case.workload),
             };
             is_possible && case.mechanism.suits(case) && !self.is_left_out(case)
         });

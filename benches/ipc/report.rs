@@ -120,6 +120,7 @@ fn columns(workload: Workload) -> Vec<Column> {
             column("of raw", Kind::Ratio(Mechanism::Raw), 2, p50_us),
             column("of raw-poll", Kind::Ratio(Mechanism::RawPoll), 2, p50_us),
             column("of raw-spin", Kind::Ratio(Mechanism::RawSpin), 2, p50_us),
+            column("of raw-typed", Kind::Ratio(Mechanism::RawTyped), 2, p50_us),
         ],
         Workload::Events | Workload::FanIn => vec![
             column("thousand/s (min–max)", Kind::Spread, 1, thousands),

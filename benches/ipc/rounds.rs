@@ -133,7 +133,7 @@ impl Progress {
 /// message arrived, whole and in order, the sides check in every run.
 fn check(case: &Case, run: &Run) -> Result<(), Error> {
     let inline = case.len <= message::INLINE_LEN_MAX;
-    if case.mechanism != Mechanism::Wayside
+    if !matches!(case.mechanism, Mechanism::Wayside | Mechanism::WaysideAll)
         || !matches!(case.workload, Workload::Calls | Workload::Events)
         || !inline
     {

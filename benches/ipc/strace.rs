@@ -37,7 +37,7 @@ pub fn report(options: &Options) -> Result<(), Error> {
     for case in options.cases() {
         // Bursts are as many system calls as the time between them makes.
         let by_time = matches!(case.workload, Workload::Idle | Workload::Bursts);
-        if by_time || case.len > 1024 || case.mechanism == Mechanism::RawSpin {
+        if by_time || case.len > 1024 || case.mechanism.spins(case.workload) {
             continue;
         }
         let quick = options.mode == Mode::Quick;

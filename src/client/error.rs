@@ -35,15 +35,14 @@ pub enum SendError {
     Closed,
 }
 
-/// Why not all of many events were taken. Those that come later are still the caller's.
+/// Why not all of many events were taken. That one and those behind it are still the caller's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{error}; of the events before it {sent} were taken")]
+#[error("{error}; the {sent} events before it were taken")]
 #[non_exhaustive]
 pub struct SendAllError {
     /// So many were taken, from the first one on: the next is the one that was not.
     pub sent: usize,
     /// Why it was not.
-    #[source]
     pub error: SendError,
 }
 

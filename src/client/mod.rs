@@ -152,7 +152,10 @@ impl<P: Protocol> Client<P> {
     }
 
     /// Sends many events, in order and in step with the server as [`send_within`](Client::send_within)
-    /// does, which it is quicker than: for short events by a quarter or so. The timeout is for all of them.
+    /// does. Short ones cost a sixth less so. Events of other threads may come in between.
+    ///
+    /// The timeout is for all of them. Once it is over this goes on without waiting, as
+    /// [`send`](Client::send), until there is no room left.
     ///
     /// ```
     /// # use wayside::{Client, Never, Protocol, SendAllError, SendError};
@@ -166,13 +169,16 @@ impl<P: Protocol> Client<P> {
     /// #     type Reply = Never;
     /// #     type Push = Never;
     /// # }
-    /// /// Keeps what can't be sent now for the next time.
+    /// /// Keeps what finds no room now for the next time.
     /// fn report(client: &Client<Meter>, readings: &mut Vec<f64>) -> Result<(), SendError> {
     ///     match client.send_all(readings, Duration::from_secs(1)) {
-    ///         Ok(()) => Ok(readings.clear()),
-    ///         Err(SendAllError { sent, error, .. }) => {
+    ///         Err(SendAllError { sent, error: SendError::Full { .. }, .. }) => {
     ///             readings.drain(..sent);
-    ///             Err(error)
+    ///             Ok(())
+    ///         }
+    ///         result => {
+    ///             readings.clear();
+    ///             result.map_err(|error| error.error)
     ///         }
     ///     }
     /// }
@@ -180,7 +186,10 @@ impl<P: Protocol> Client<P> {
     ///
     /// # Errors
     /// Of the first event that was not taken, as [`send_within`](Client::send_within), and how many were
-    /// taken before it.
+    /// taken before it. Of none there is none, also once the client is closed.
+    ///
+    /// # Panics
+    /// If an event's own `Serialize` does. Those before it are taken.
     pub fn send_all(&self, events: &[P::Event], timeout: Duration) -> Result<(), SendAllError> {
         self.running.current().shared.send_all(timeout, events)
     }

@@ -133,18 +133,16 @@ impl<P: Protocol> Shared<P> {
         self.append_event(outgoing, Lane::Bulk, event)
     }
 
-    /// The same for many. Others get the lock each time that there is enough for a write.
+    /// The same for many. Others can get the lock each time that there is enough for a write.
     pub(crate) fn send_all(
         &self,
         timeout: Duration,
         events: &[P::Event],
     ) -> Result<(), SendAllError> {
-        let mut deadline = None;
+        let deadline = ambient::now() + timeout.min(TIMEOUT_MAX);
         let mut sent = 0;
         while sent < events.len() {
-            let mut outgoing = self.outgoing_with_room(|| {
-                *deadline.get_or_insert_with(|| ambient::now() + timeout.min(TIMEOUT_MAX))
-            });
+            let mut outgoing = self.outgoing_with_room(|| deadline);
             let before = outgoing.events;
             // What was taken before a panic is taken, and has to leave.
             let result = catch_unwind(AssertUnwindSafe(|| {
@@ -196,7 +194,7 @@ impl<P: Protocol> Shared<P> {
         Ok(())
     }
 
-    /// As many of them as make a write, or as there are.
+    /// As many of them as make a write, or as there are; one at least. The next may have to wait.
     fn append_a_write(
         &self,
         outgoing: &mut Outgoing<P::Reply>,
@@ -209,7 +207,7 @@ impl<P: Protocol> Shared<P> {
         };
         for event in events {
             self.append(outgoing, Lane::Bulk, event)?;
-            if outgoing.wire.outbox.queued_len() >= enough {
+            if outgoing.wire.outbox.queued_len() >= enough || outgoing.wire.is_choked() {
                 break;
             }
         }

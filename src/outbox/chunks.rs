@@ -25,8 +25,8 @@ pub struct Chunks {
 /// A chunk begins with so many bytes that are never used: see [`wire::FRONT_LEN`](crate::wire::FRONT_LEN).
 const FRONT: usize = crate::wire::FRONT_LEN;
 
-/// A chunk that has so many bytes takes no more frames.
-const CHUNK_LEN: usize = 64 * 1024;
+/// A chunk that is so long takes no more frames: then it is enough for a write.
+const CHUNK_LEN: usize = FRONT + 64 * 1024;
 
 /// So that a chunk of short frames need not grow for the last of them.
 const CHUNK_CAPACITY: usize = CHUNK_LEN + KEPT_LEN;

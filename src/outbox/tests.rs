@@ -55,6 +55,19 @@ fn frames_leave_in_order_over_many_chunks() {
 }
 
 #[test]
+fn short_frames_that_are_enough_for_a_write_leave_in_one() {
+    let mut outbox = outbox();
+    for len in [1, 60, 66, 100, 1000] {
+        while outbox.queued_len() < 64 * 1024 {
+            append(&mut outbox, Lane::Bulk, &vec![7; len]);
+        }
+        let queued = outbox.queued_len();
+        assert_eq!(outbox.next_bytes().len(), queued, "frames of {len} bytes");
+        outbox.written(queued);
+    }
+}
+
+#[test]
 fn what_was_written_makes_room_without_new_memory() {
     let mut outbox = outbox();
     let frame = [7; 1000];

@@ -24,6 +24,7 @@ struct Frames {
     end: usize,
     outgoing: Buffer,
     outgoing_len: usize,
+    last_len: usize,
 }
 
 impl Frames {
@@ -35,6 +36,7 @@ impl Frames {
             end: 0,
             outgoing: Buffer::new(BATCH_LEN + message_len + SLACK),
             outgoing_len: 0,
+            last_len: 0,
         }
     }
 
@@ -43,8 +45,14 @@ impl Frames {
         let (header, room) = room.split_at_mut(HEADER_LEN);
         let len = postcard::to_slice(message, room)?.len();
         header.copy_from_slice(&u32::try_from(len)?.to_le_bytes());
-        self.outgoing_len += HEADER_LEN + len;
+        self.last_len = HEADER_LEN + len;
+        self.outgoing_len += self.last_len;
         Ok(())
+    }
+
+    /// Whether another one like the last would be too much for a batch.
+    fn is_full(&self) -> bool {
+        self.outgoing_len + self.last_len > BATCH_LEN
     }
 
     fn write(&mut self) -> io::Result<()> {
@@ -129,7 +137,7 @@ impl<M: Typed> Traffic for Caller<M> {
     fn send_many(&mut self, first: u64, count: u64) -> Result<(), Error> {
         for number in first..first + count {
             self.put(number)?;
-            if self.frames.outgoing_len >= BATCH_LEN {
+            if self.frames.is_full() {
                 self.frames.write()?;
             }
         }

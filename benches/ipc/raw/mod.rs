@@ -70,11 +70,9 @@ impl Stream for TcpStream {
 
 /// The stream as the mechanism wants it.
 fn moved_by(case: &Case, stream: Box<dyn Stream>) -> io::Result<Box<dyn Stream>> {
-    Ok(match (case.mechanism, case.workload) {
-        (Mechanism::RawPoll, _) => polled::polled(stream)?,
-        (Mechanism::RawSpin, _) | (Mechanism::RawTyped, Workload::Calls) => {
-            Box::new(spin::Spin::new(stream)?)
-        }
+    Ok(match case.mechanism {
+        Mechanism::RawPoll => polled::polled(stream)?,
+        mechanism if mechanism.spins(case.workload) => Box::new(spin::Spin::new(stream)?),
         _ => stream,
     })
 }
