@@ -271,7 +271,7 @@ text { font: 13px -apple-system, 'Segoe UI', Helvetica, Arial, sans-serif; fill:
 }
 """
 WIDTH, GAP, ROW, BAR = 840, 40, 22, 13
-LABEL, VALUE = 128, 52
+LABEL, VALUE = 136, 52
 
 
 def panel(x, y, width, title, unit, bars, text):

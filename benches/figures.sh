@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Measures everything that docs/performance.md quotes, in about twenty minutes, and writes its tables and plots again.
+# Measures everything that docs/performance.md quotes, in half an hour, and writes its tables and plots again.
 # Linux, two cores or more, and nothing else running.
 #
 # usage: benches/figures.sh [FOLDER]    where the single runs are kept [target/figures]
