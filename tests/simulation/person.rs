@@ -183,18 +183,39 @@ impl Person {
         } else {
             self.client.send(&event)
         };
+        if let Err(error) = taken {
+            self.not_taken(lane, 1, &error);
+        }
+    }
+
+    /// Many at once; who has a loop to turn does not wait for room.
+    pub fn send_all(&mut self, count: u64, len: usize) {
+        self.acted.set(true);
+        let before = {
+            let mut book = self.book.lock();
+            let sent = &mut book.accounts.get_mut(&self.id).unwrap().sent[0];
+            *sent += count;
+            *sent - count
+        };
+        let numbers = before + 1..=before + count;
+        let events: Vec<_> = numbers
+            .map(|number| Numbered::new(self.id, false, number, len))
+            .collect();
+        if let Err(error) = self.client.send_all(&events, Duration::ZERO) {
+            self.not_taken(0, count - u64::try_from(error.sent).unwrap(), &error.error);
+        }
+    }
+
+    fn not_taken(&self, lane: usize, count: u64, error: &SendError) {
         let mut book = self.book.lock();
-        match taken {
-            Ok(()) => {}
-            Err(
-                error @ (SendError::Full { .. } | SendError::TooLong { .. } | SendError::Closed),
-            ) => {
+        match error {
+            SendError::Full { .. } | SendError::TooLong { .. } | SendError::Closed => {
                 if matches!(error, SendError::Closed) && self.closing_until.is_none() {
                     book.violated(format!("client {} is closed, by nobody", self.id));
                 }
-                book.accounts.get_mut(&self.id).unwrap().sent[lane] -= 1;
+                book.accounts.get_mut(&self.id).unwrap().sent[lane] -= count;
             }
-            Err(other) => book.violated(format!("client {} can't send: {other}", self.id)),
+            other => book.violated(format!("client {} can't send: {other}", self.id)),
         }
     }
 

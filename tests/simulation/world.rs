@@ -487,8 +487,13 @@ impl World {
             }
         } else if is(bursts) {
             let most = random.pick(&[150, 400, 1500]);
-            for _ in 0..random.within(100..=most) {
-                person.send(random.chance(5), 0);
+            let count = random.within(100..=most);
+            if random.chance(50) {
+                person.send_all(count, random.index(100));
+            } else {
+                for _ in 0..count {
+                    person.send(random.chance(5), 0);
+                }
             }
         } else if is(calls) {
             person.call(random);
