@@ -26,8 +26,8 @@ pub struct Inbox {
 /// this much, also then.
 pub const LENT_LEN: usize = 64 * 1024;
 
-/// Bytes come in behind so many that are never used: see [`wire::FRONT_LEN`](crate::wire::FRONT_LEN).
-const FRONT: usize = crate::wire::FRONT_LEN;
+/// Bytes come in behind so many that are never used: see [`frame::FRONT_LEN`].
+const FRONT: usize = frame::FRONT_LEN;
 
 /// A lent buffer that has grown beyond this is not kept.
 const LENT_LEN_MAX: usize = FRONT + (8 << 20);

@@ -42,14 +42,6 @@ pub(crate) struct Wire {
 /// never runs dry meanwhile, and little enough that what is written is still in a near cache.
 const AMPLE_LEN: usize = 512 * 1024;
 
-/// Buffers that are read into and encoded to begin with so many bytes of nothing.
-///
-/// glibc's long allocations begin 16 bytes behind the begin of a page. On AMD's Zen 3 the instruction that copies
-/// texts (`rep movsb`, in the kernel and in `memcpy`) takes three to twenty times as long where the place
-/// within a page of what is written is 1 to 31 bytes behind that of what is read: so it was where a
-/// socket's pages were read to the begin of such a buffer, and where a message's own was encoded to it.
-pub(crate) const FRONT_LEN: usize = 64;
-
 /// How a poll watches a link.
 pub(crate) struct Watch {
     registry: Arc<Registry>,

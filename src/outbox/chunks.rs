@@ -22,8 +22,8 @@ pub struct Chunks {
     pub(super) spare: Vec<Vec<u8>>,
 }
 
-/// A chunk begins with so many bytes that are never used: see [`wire::FRONT_LEN`](crate::wire::FRONT_LEN).
-const FRONT: usize = crate::wire::FRONT_LEN;
+/// A chunk begins with so many bytes that are never used: see [`frame::FRONT_LEN`].
+const FRONT: usize = frame::FRONT_LEN;
 
 /// A chunk that is so long takes no more frames: then it is enough for a write.
 const CHUNK_LEN: usize = FRONT + 64 * 1024;

@@ -87,7 +87,7 @@ const BATCH_LEN: usize = 64 * 1024;
 const READ_LEN: usize = 64 * 1024;
 
 /// A buffer behind some bytes of nothing: where long copies are slow for reasons of the processor (`FRONT_LEN` in
-/// `src/wire.rs`), a limit must not have them.
+/// `src/frame.rs`), a limit must not have them.
 struct Buffer(Vec<u8>);
 
 const FRONT_LEN: usize = 64;
