@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use support::*;
-use wayside::{CallError, ClientCounters, ClientState, CloseError, Limits, SendError};
+use wayside::{CallError, Client, ClientCounters, ClientState, CloseError, Limits, SendError};
 
 /// The number of a thread's event.
 fn number(thread: u64, event: u64) -> u64 {
@@ -54,78 +54,64 @@ fn overflowing() -> Limits {
     }
 }
 
+/// Has some threads send so many events each by one client; all of them arrive, once and in each
+/// thread's order.
+fn all_arrive(place: &Place, threads: u64, events: u64, send: impl Fn(&Client<Chat>, u64) + Sync) {
+    let serving = place.serve(Limits::default());
+    let client = serving
+        .builder()
+        .limits(narrow())
+        .connect(PATIENCE)
+        .unwrap();
+    thread::scope(|scope| {
+        for thread in 0..threads {
+            let (client, send) = (&client, &send);
+            scope.spawn(move || send(client, thread));
+        }
+    });
+    client.flush(PATIENCE).unwrap();
+    let notes = serving.recorder.take_events();
+    assert_eq!(u64::try_from(notes.len()).unwrap(), threads * events);
+    assert_in_order(&notes);
+    assert_eq!(client.counters().events_acknowledged, threads * events);
+    assert_eq!(client.counters().opened, 1);
+}
+
 #[test]
 fn events_of_many_threads_arrive_once_and_in_each_threads_order() {
     in_every_mode(|place| {
-        const THREADS: u64 = 4;
-        const EVENTS: u64 = 5000;
-        let serving = place.serve(Limits::default());
-        let client = serving
-            .builder()
-            .limits(narrow())
-            .connect(PATIENCE)
-            .unwrap();
-        thread::scope(|scope| {
-            for thread in 0..THREADS {
-                let client = &client;
-                scope.spawn(move || {
-                    for event in 0..EVENTS {
-                        // Most are short, some as long as many buffers are.
-                        let len = match scramble(event) % 100 {
-                            0 => 20_000,
-                            len => usize::try_from(len).unwrap(),
-                        };
-                        send_surely(client, &long_note(number(thread, event), len));
-                    }
-                });
+        all_arrive(place, 4, 5000, |client, thread| {
+            for event in 0..5000 {
+                // Most are short, some as long as many buffers are.
+                let len = match scramble(event) % 100 {
+                    0 => 20_000,
+                    len => usize::try_from(len).unwrap(),
+                };
+                send_surely(client, &long_note(number(thread, event), len));
             }
         });
-        client.flush(PATIENCE).unwrap();
-        let notes = serving.recorder.take_events();
-        assert_eq!(u64::try_from(notes.len()).unwrap(), THREADS * EVENTS);
-        assert_in_order(&notes);
-        assert_eq!(client.counters().events_acknowledged, THREADS * EVENTS);
-        assert_eq!(client.counters().opened, 1);
     });
 }
 
 #[test]
 fn many_at_once_arrive_once_and_in_order_beside_those_of_others() {
     in_every_mode(|place| {
-        const THREADS: u64 = 3;
-        const EVENTS: u64 = 5000;
-        let serving = place.serve(Limits::default());
-        let client = serving
-            .builder()
-            .limits(narrow())
-            .connect(PATIENCE)
-            .unwrap();
-        thread::scope(|scope| {
-            for thread in 0..THREADS {
-                let client = &client;
-                scope.spawn(move || {
-                    let event = |event| long_note(number(thread, event), 100);
-                    let events: Vec<_> = (0..EVENTS).map(event).collect();
-                    // None, one, a few, and more than the outbox holds.
-                    let mut rest = events.as_slice();
-                    for count in [0, 1, 10, 2000] {
-                        let (some, others) = rest.split_at(count);
-                        client.send_all(some, PATIENCE).unwrap();
-                        rest = others;
-                    }
-                    for event in &rest[..100] {
-                        client.send_within(event, PATIENCE).unwrap();
-                    }
-                    client.send_all(&rest[100..], PATIENCE).unwrap();
-                });
+        all_arrive(place, 3, 5000, |client, thread| {
+            let event = |event| long_note(number(thread, event), 100);
+            let events: Vec<_> = (0..5000).map(event).collect();
+            // None, one, a few, and more than the outbox holds.
+            let mut rest = events.as_slice();
+            for count in [0, 1, 10, 2000] {
+                let (some, others) = rest.split_at(count);
+                client.send_all(some, PATIENCE).unwrap();
+                rest = others;
             }
+            for event in &rest[..100] {
+                client.send_within(event, PATIENCE).unwrap();
+            }
+            client.send_all(&rest[100..], PATIENCE).unwrap();
+            assert_eq!(client.counters().events_full, 0);
         });
-        client.flush(PATIENCE).unwrap();
-        let notes = serving.recorder.take_events();
-        assert_eq!(u64::try_from(notes.len()).unwrap(), THREADS * EVENTS);
-        assert_in_order(&notes);
-        assert_eq!(client.counters().events_acknowledged, THREADS * EVENTS);
-        assert_eq!(client.counters().events_full, 0);
     });
 }
 
